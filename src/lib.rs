@@ -1,0 +1,1 @@
+//! Tollgate: a Caddy-compatible gateway.
