@@ -1,1 +1,27 @@
-//! Tollgate: a Caddy-compatible gateway.
+//! Tollgate: a Caddy-compatible gateway for model servers.
+//!
+//! One pipeline, one direction. Each layer imports only from the layers listed above it here, and
+//! `tests/it/tidy.rs` holds this order:
+//!
+//! | layer | what it is | what it never does |
+//! |---|---|---|
+//! | `tollgate_grammar` | text to tokens to blocks, with spans | know a directive, do I/O by itself |
+//! | [`config`] | Caddy's JSON as types | behave |
+//! | [`adapt`] | blocks to config | know the runtime |
+//! | [`log`] | writers, encoders, redaction | know HTTP routing |
+//! | [`tls`] | certificates, the local CA, resolvers | know a directive |
+//! | [`http`] | one request's vocabulary and the engine that runs it | name a directive, scan for `{` at request time |
+//! | [`module`] | what one file of [`modules`] offers | hold a table |
+//! | [`modules`] | one file for each thing a user can write | start or stop anything |
+//! | [`app`] | load, provision, swap, drain, admin API | parse a Caddyfile by itself |
+//! | [`cli`] | one file for each command | serve a request |
+
+pub mod adapt;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod log;
+pub mod module;
+pub mod modules;
+pub mod tls;

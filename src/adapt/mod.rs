@@ -1,0 +1,1 @@
+//! Caddyfile blocks to [`crate::config`]; knows no runtime.

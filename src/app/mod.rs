@@ -1,0 +1,1 @@
+//! Loading, provisioning, swapping and draining configurations, and the admin API.

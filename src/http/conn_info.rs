@@ -1,0 +1,32 @@
+//! What a request knows of the connection that it came by.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The two ends of a connection, and its TLS state.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// The client's address; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Our own address; `None` on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// The TLS session, if there is one.
+    pub tls: Option<Arc<TlsInfo>>,
+}
+
+/// What a handshake settled, for placeholders and logs (`{http.request.tls.*}`).
+#[derive(Debug, Default)]
+pub struct TlsInfo {
+    /// The protocol version.
+    pub version: Option<rustls::ProtocolVersion>,
+    /// The cipher suite.
+    pub cipher_suite: Option<rustls::CipherSuite>,
+    /// The negotiated application protocol, such as `h2`.
+    pub alpn: Option<Vec<u8>>,
+    /// The server name that the client asked for, lower-cased.
+    pub server_name: Option<String>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The client's certificates in DER, its own first.
+    pub client_certificates: Vec<rustls_pki_types::CertificateDer<'static>>,
+}

@@ -1,0 +1,67 @@
+//! What a handler is: something that answers, passes on, or goes into other routes.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::{Body, Exchange, HandlerError, Provision, ProvisionError, Routes};
+use crate::config::ModuleJson;
+
+/// An answer on its way to the client.
+pub type Response = http::Response<Body>;
+
+/// A provisioned handler. It is built once per load and shared by all requests.
+pub trait Handler: Send + Sync {
+    /// Deals with one request, now or later.
+    ///
+    /// Whatever needs no waiting answers [`Step::Now`]: one virtual call, no allocation.
+    fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x>;
+}
+
+/// How a handler deals with a request.
+pub enum Step<'p, 'x> {
+    /// It knew at once.
+    Now(Outcome<'p>),
+    /// It has to wait for something.
+    Later(Pin<Box<dyn Future<Output = Outcome<'p>> + Send + 'x>>),
+}
+
+/// What became of a request at a handler.
+pub enum Outcome<'p> {
+    /// Go on with what follows.
+    Next,
+    /// This is the answer; filters pushed so far run on it, last one first.
+    Respond(Response),
+    /// Go through these routes, then on with what follows. Their error routes, if any, stay armed
+    /// until there is an answer, because in Caddy what follows runs inside them.
+    Enter(&'p Routes, Option<&'p Routes>),
+    /// Go on with what follows, and let this filter see the answer.
+    Filter(&'p dyn ResponseFilter),
+    /// Give up; the nearest error routes take over.
+    Fail(HandlerError),
+}
+
+impl From<HandlerError> for Outcome<'_> {
+    fn from(error: HandlerError) -> Self {
+        Self::Fail(error)
+    }
+}
+
+/// Something that changes an answer before the client gets it.
+pub trait ResponseFilter: Send + Sync {
+    /// Changes `response`. What it must know of the request, it finds in `x`.
+    ///
+    /// # Errors
+    /// A [`HandlerError`] takes the place of the answer.
+    fn filter(&self, x: &mut Exchange, response: &mut Response) -> Result<(), HandlerError>;
+}
+
+/// Builds a handler from its JSON: decodes strictly, validates everything, compiles templates.
+pub type ProvisionHandler = fn(&ModuleJson, &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError>;
+
+/// The row of one handler, by which provisioning finds it.
+pub struct HandlerType {
+    /// The name under `"handler"`, which is Caddy's id without `http.handlers.`.
+    pub id: &'static str,
+    /// Builds one from its JSON.
+    pub provision: ProvisionHandler,
+}

@@ -1,0 +1,144 @@
+//! From configuration to runtime: what building handlers and matchers needs.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::routes::GroupId;
+use super::{Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Route, Routes};
+use crate::config::http::{HANDLER_TAG, RouteList};
+use crate::config::{ModuleError, ModuleJson};
+
+/// Why a configuration could not be made to run.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The JSON of a module does not fit.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// A module that does not exist, or not here.
+    #[error("getting module named '{namespace}.{name}': module not registered: {namespace}.{name}")]
+    Unknown {
+        /// `http.handlers` for instance.
+        namespace: &'static str,
+        /// The module's name.
+        name: String,
+    },
+    /// A module's own complaint.
+    #[error("{0}")]
+    Invalid(String),
+    /// An error below some part of the configuration.
+    #[error("{place}: {source}")]
+    At {
+        /// Which part, `route 3` for instance.
+        place: String,
+        /// What is wrong there.
+        source: Box<ProvisionError>,
+    },
+}
+
+impl ProvisionError {
+    /// A module's own complaint.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
+    }
+
+    /// The same error, seen from one level up.
+    pub fn at(self, place: impl Into<String>) -> Self {
+        Self::At { place: place.into(), source: Box::new(self) }
+    }
+}
+
+/// What provisioning a configuration has at hand, and what it gathers.
+pub struct Provision<'a> {
+    handlers: &'a HashMap<&'static str, &'static HandlerType>,
+    matchers: &'a HashMap<&'static str, &'static MatcherType>,
+    groups: HashMap<String, GroupId>,
+}
+
+impl<'a> Provision<'a> {
+    /// Provisioning with these rows.
+    pub fn new(
+        handlers: &'a HashMap<&'static str, &'static HandlerType>,
+        matchers: &'a HashMap<&'static str, &'static MatcherType>,
+    ) -> Self {
+        Self { handlers, matchers, groups: HashMap::new() }
+    }
+
+    /// Builds a list of routes and all that is in them.
+    ///
+    /// # Errors
+    /// The first thing that can't be built, with its place.
+    pub fn routes(&mut self, list: &RouteList) -> Result<Routes, ProvisionError> {
+        let mut routes = Vec::with_capacity(list.len());
+        for (index, route) in list.iter().enumerate() {
+            routes.push(self.route(route).map_err(|error| error.at(format!("route {index}")))?);
+        }
+        Ok(Routes::new(routes))
+    }
+
+    fn route(&mut self, route: &crate::config::http::Route) -> Result<Route, ProvisionError> {
+        let matchers = self.matcher_sets(&route.matcher_sets)?;
+        let mut handlers = Vec::with_capacity(route.handle.len());
+        for (index, handler) in route.handle.iter().enumerate() {
+            handlers.push(self.handler(handler).map_err(|error| error.at(format!("handler {index}")))?);
+        }
+        let group = (!route.group.is_empty()).then(|| self.group(&route.group));
+        Ok(Route::new(matchers, group, handlers, route.terminal))
+    }
+
+    /// Builds one handler.
+    ///
+    /// # Errors
+    /// It does not exist, or refuses its configuration.
+    pub fn handler(&mut self, json: &ModuleJson) -> Result<Box<dyn Handler>, ProvisionError> {
+        let name = json.name(HANDLER_TAG)?;
+        let row = *self
+            .handlers
+            .get(name)
+            .ok_or_else(|| ProvisionError::Unknown { namespace: "http.handlers", name: name.to_owned() })?;
+        (row.provision)(json, self)
+    }
+
+    /// Builds sets of matchers, one of which must match.
+    ///
+    /// # Errors
+    /// A matcher does not exist, or refuses its configuration.
+    pub fn matcher_sets(
+        &mut self,
+        sets: &[crate::config::http::MatcherSet],
+    ) -> Result<MatcherSets, ProvisionError> {
+        let mut built = Vec::with_capacity(sets.len());
+        for set in sets {
+            built.push(self.matcher_set(set)?);
+        }
+        Ok(MatcherSets::new(built))
+    }
+
+    /// Builds one set of matchers, all of which must match.
+    ///
+    /// # Errors
+    /// A matcher does not exist, or refuses its configuration.
+    pub fn matcher_set(
+        &mut self,
+        set: &crate::config::http::MatcherSet,
+    ) -> Result<MatcherSet, ProvisionError> {
+        let mut matchers = Vec::with_capacity(set.len());
+        for (name, json) in set {
+            matchers.push(self.matcher(name, json)?);
+        }
+        Ok(MatcherSet::new(matchers))
+    }
+
+    fn matcher(&mut self, name: &str, json: &Value) -> Result<Box<dyn Matcher>, ProvisionError> {
+        let row = *self
+            .matchers
+            .get(name)
+            .ok_or_else(|| ProvisionError::Unknown { namespace: "http.matchers", name: name.to_owned() })?;
+        (row.provision)(json, self).map_err(|error| error.at(format!("matcher {name}")))
+    }
+
+    fn group(&mut self, name: &str) -> GroupId {
+        let next = GroupId::nth(self.groups.len());
+        *self.groups.entry(name.to_owned()).or_insert(next)
+    }
+}

@@ -1,0 +1,1 @@
+//! Log writers, encoders and redaction.

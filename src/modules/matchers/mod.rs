@@ -1,0 +1,6 @@
+//! Request matchers.
+
+use crate::module::Module;
+
+/// One row for each file.
+pub(super) static TABLE: &[&Module] = &[];

@@ -1,0 +1,11 @@
+//! One file for each thing that a user can write. Each folder's `mod.rs` is its table.
+
+pub mod handlers;
+pub mod matchers;
+
+use crate::module::Registry;
+
+/// The registry of everything in this folder.
+pub fn registry() -> Registry {
+    Registry::new(&[handlers::TABLE, matchers::TABLE])
+}

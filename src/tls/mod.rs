@@ -1,0 +1,1 @@
+//! Certificates, the local certificate authority and their resolvers.
