@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn unknown_field_is_named() {
-        let json: ModuleJson = serde_json::from_str(r#"{"handler":"example","body":"b","colour":1}"#).unwrap();
+        let json: ModuleJson =
+            serde_json::from_str(r#"{"handler":"example","body":"b","colour":1}"#).unwrap();
         let error = json.decode::<Example>("handler").unwrap_err().to_string();
         assert!(error.contains("example") && error.contains("colour"), "{error}");
     }

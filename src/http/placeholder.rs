@@ -155,9 +155,11 @@ impl Placeholder {
     pub fn value<'a>(&self, x: &'a Exchange) -> Option<Cow<'a, [u8]>> {
         match self {
             Self::Method => Some(Cow::Borrowed(x.method.as_str().as_bytes())),
-            Self::Uri => Some(x.uri.path_and_query().map_or(Cow::Borrowed(b"/"), |target| {
-                Cow::Borrowed(target.as_str().as_bytes())
-            })),
+            Self::Uri => Some(
+                x.uri
+                    .path_and_query()
+                    .map_or(Cow::Borrowed(b"/"), |target| Cow::Borrowed(target.as_str().as_bytes())),
+            ),
             Self::Header(name) => Some(join(x.headers.get_all(name).iter().map(|value| value.as_bytes()))),
             Self::Named(name) => x.vars.get(name).map(Value::to_text),
         }
