@@ -1,0 +1,324 @@
+//! Tokens to server blocks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::cursor::{Cursor, Segment};
+use crate::env::Env;
+use crate::files::Files;
+use crate::import::{Imports, Surroundings};
+use crate::lexer::tokenize;
+use crate::limits::FILE_BYTES_MAX;
+use crate::report::{Error, Warning};
+use crate::source::SourceMap;
+use crate::token::{Origin, Token};
+
+/// A site, the global options (a block without keys), or a named route.
+#[derive(Debug, Clone, Default)]
+pub struct ServerBlock {
+    /// The site's addresses, or the name of the named route.
+    pub keys: Vec<Token>,
+    /// The directives.
+    pub segments: Vec<Segment>,
+    /// Did a `{` follow the keys on their line?
+    pub has_braces: bool,
+    /// Is it a named route, `&(name) { ... }`? Then its only segment is its name with its block.
+    pub is_named_route: bool,
+}
+
+/// A Caddyfile that was read.
+#[derive(Debug)]
+pub struct Parsed {
+    /// Every file that took part.
+    pub source_map: SourceMap,
+    /// The blocks in the order of the text.
+    pub server_blocks: Vec<ServerBlock>,
+    /// What is allowed but odd.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads a Caddyfile: pastes environment variables, puts imports and snippets in, and groups what is left by blocks.
+///
+/// `name` is the file's path as errors show it; relative imports start from its directory. `text` is what
+/// [`crate::decode`] makes of the file's bytes.
+pub fn parse(name: &str, text: &str, env: &dyn Env, files: &dyn Files) -> Result<Parsed, Error> {
+    let mut source_map = SourceMap::new();
+    if text.len() > FILE_BYTES_MAX {
+        return Err(Error::new(format!("{name} is larger than 16 MiB")));
+    }
+    let file = source_map.add(name, text);
+    if text.is_empty() {
+        return Err(Error::new("EOF").help(format!("{name} is empty")));
+    }
+    let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new() });
+    let tokens = tokenize(&origin, env)?;
+    let mut parser = Parser {
+        cursor: Cursor::new(tokens),
+        block: ServerBlock::default(),
+        snippets: HashMap::new(),
+        nesting: 0,
+        imports: Imports::new(Surroundings { env, files, source_map: &mut source_map }),
+    };
+    let server_blocks = parser.blocks()?;
+    let warnings = parser.imports.warnings;
+    Ok(Parsed { source_map, server_blocks, warnings })
+}
+
+struct Parser<'s> {
+    cursor: Cursor,
+    block: ServerBlock,
+    snippets: HashMap<Arc<str>, Arc<[Token]>>,
+    /// Blocks open inside the directive that is being read.
+    nesting: usize,
+    imports: Imports<'s>,
+}
+
+/// Where the keys of a block end.
+#[derive(PartialEq)]
+enum KeysEnd {
+    /// A token follows, which is current.
+    Token,
+    /// The text ended.
+    Eof,
+}
+
+impl Parser<'_> {
+    fn blocks(&mut self) -> Result<Vec<ServerBlock>, Error> {
+        let mut blocks = Vec::new();
+        while self.cursor.next() {
+            self.one_block()?;
+            let block = std::mem::take(&mut self.block);
+            if !block.keys.is_empty() || !block.segments.is_empty() {
+                blocks.push(block);
+            }
+        }
+        Ok(blocks)
+    }
+
+    fn one_block(&mut self) -> Result<(), Error> {
+        if self.keys()? == KeysEnd::Eof {
+            return Ok(());
+        }
+        if let Some(name) = self.only_key(|key| key.strip_prefix("&(")?.strip_suffix(')')) {
+            return self.named_route(&name);
+        }
+        if let Some(name) = self.only_key(|key| key.strip_prefix('(')?.strip_suffix(')')) {
+            return self.snippet(name);
+        }
+        self.contents()
+    }
+
+    /// The name in the block's key, if it has just one and `name` finds a name in it.
+    fn only_key(&self, name: impl Fn(&str) -> Option<&str>) -> Option<Arc<str>> {
+        let [key] = self.block.keys.as_slice() else { return None };
+        name(&key.text).map(Arc::from)
+    }
+
+    /// Reads a block's keys: site addresses, or the name of a snippet or named route.
+    fn keys(&mut self) -> Result<KeysEnd, Error> {
+        let mut another = false;
+        loop {
+            // After an import that brought in nothing there may be no token.
+            let token = self.cursor.token().cloned();
+            let text = token.as_ref().map_or("", |token| &token.text);
+            if text.starts_with('@') {
+                return Err(self.cursor.err(format!(
+                    "request matchers may not be defined globally, they must be in a site block; found {text}"
+                )));
+            }
+            if text == "import" && self.cursor.is_new_line() {
+                self.imports.expand(&mut self.cursor, &self.snippets, 0)?;
+                if !self.cursor.next() {
+                    return if another { Err(self.cursor.eof_err()) } else { Ok(KeysEnd::Eof) };
+                }
+                continue;
+            }
+            if token.as_ref().is_some_and(Token::is_open_brace) {
+                if another {
+                    let message =
+                        format!("Expected another address but had '{text}' - check for extra comma");
+                    return Err(self.cursor.err(message));
+                }
+                self.block.has_braces = true;
+                return Ok(KeysEnd::Token);
+            }
+            if let Some(token) = &token {
+                self.key(token, &mut another)?;
+            }
+            if !self.cursor.next() {
+                return if another { Err(self.cursor.eof_err()) } else { Ok(KeysEnd::Eof) };
+            }
+            if !another && self.cursor.is_new_line() {
+                return Ok(KeysEnd::Token);
+            }
+        }
+    }
+
+    /// Takes one key. `another` becomes true if it ends in a comma: then a further key follows, even on the next line.
+    fn key(&mut self, token: &Token, another: &mut bool) -> Result<(), Error> {
+        let text = &*token.text;
+        if text.ends_with('{') && !token.is_quoted() {
+            return Err(self.cursor.err(format!(
+                "Site addresses cannot end with a curly brace: '{text}' - put a space between the token and the brace"
+            )));
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        let address = text.strip_suffix(',');
+        *another = address.is_some();
+        let address = address.unwrap_or(text);
+        if address.contains(',') {
+            return Err(self.cursor.err(format!(
+                "Site addresses cannot contain a comma ',': '{address}' - put a space after the comma to separate \
+                 site addresses"
+            )));
+        }
+        match address.len() {
+            0 => {}
+            len if len < text.len() => self.block.keys.push(token.edited(&[(len..text.len(), "")])),
+            _ => self.block.keys.push(token.clone()),
+        }
+        Ok(())
+    }
+
+    /// `&(name) { ... }`: its block is kept as it is, braces included, behind its name.
+    fn named_route(&mut self, name: &str) -> Result<(), Error> {
+        let Some(brace) = self.cursor.token() else { return Err(self.cursor.eof_err()) };
+        let span = self.block.keys.first().map_or(brace.span, |key| key.span);
+        let name = Token { span, ..brace.with_text(name) };
+        let mut segment = vec![name.clone()];
+        segment.extend(self.block_tokens(true)?);
+        self.block.keys = vec![name];
+        self.block.is_named_route = true;
+        self.block.segments = vec![segment];
+        Ok(())
+    }
+
+    /// `(name) { ... }`: kept for later imports.
+    fn snippet(&mut self, name: Arc<str>) -> Result<(), Error> {
+        if self.snippets.contains_key(&name) {
+            return Err(self.cursor.err(format!("redeclaration of previously declared snippet {name}")));
+        }
+        let mut tokens = self.block_tokens(false)?;
+        // A token remembers its snippet, so that import cycles are told apart within a file.
+        let mut last: Option<(Arc<Origin>, Arc<Origin>)> = None;
+        for token in &mut tokens {
+            token.origin = match last.take() {
+                Some((from, to)) if Arc::ptr_eq(&from, &token.origin) => {
+                    last = Some((from, to.clone()));
+                    to
+                }
+                _ => {
+                    let from = token.origin.clone();
+                    let to = Arc::new(Origin {
+                        file: from.file.clone(),
+                        snippet: Some(name.clone()),
+                        chain: from.chain.clone(),
+                    });
+                    last = Some((from, to.clone()));
+                    to
+                }
+            };
+        }
+        self.snippets.insert(name, tokens.into());
+        self.block.keys.clear();
+        Ok(())
+    }
+
+    /// The directives of a block. A file with a single site needs no braces.
+    fn contents(&mut self) -> Result<(), Error> {
+        let braces = self.cursor.token().is_some_and(Token::is_open_brace);
+        if !braces {
+            self.cursor.prev();
+        }
+        self.directives()?;
+        if braces && !self.cursor.token().is_some_and(Token::is_close_brace) {
+            return Err(self.cursor.syntax_err("}"));
+        }
+        Ok(())
+    }
+
+    fn directives(&mut self) -> Result<(), Error> {
+        while self.cursor.next() {
+            if self.cursor.token().is_some_and(Token::is_close_brace) {
+                break;
+            }
+            if self.cursor.val() == "import" {
+                self.imports.expand(&mut self.cursor, &self.snippets, 1)?;
+                continue;
+            }
+            self.directive()?;
+        }
+        Ok(())
+    }
+
+    /// Collects a directive: up to the end of its line, or of the block that opens there.
+    fn directive(&mut self) -> Result<(), Error> {
+        let mut segment: Segment = self.cursor.token().cloned().into_iter().collect();
+        while self.cursor.next() {
+            let Some(token) = self.cursor.token() else { break };
+            if token.is_open_brace() {
+                self.nesting += 1;
+                if !self.cursor.is_next_on_new_line() {
+                    return Err(self.cursor.err("Unexpected next token after '{' on same line"));
+                }
+                if self.cursor.is_new_line() {
+                    return Err(self.cursor.err(
+                        "Unexpected '{' on a new line; did you mean to place the '{' on the previous line?",
+                    ));
+                }
+            } else if &*token.text == "{}" && !token.is_quoted() {
+                if self.cursor.is_next_on_new_line() {
+                    return Err(self.cursor.err("Unexpected '{}' at end of line"));
+                }
+            } else if self.nesting == 0 && self.cursor.is_new_line() {
+                self.cursor.prev();
+                break;
+            } else if token.is_close_brace() {
+                let outer = self.nesting.checked_sub(1);
+                self.nesting = outer
+                    .ok_or_else(|| self.cursor.err("Unexpected '}' because no matching opening brace"))?;
+            } else if &*token.text == "import" && self.cursor.is_new_line() {
+                self.imports.expand(&mut self.cursor, &self.snippets, 1)?;
+                continue;
+            }
+            segment.extend(self.cursor.token().cloned());
+        }
+        self.block.segments.push(segment);
+        if self.nesting > 0 { Err(self.cursor.eof_err()) } else { Ok(()) }
+    }
+
+    /// Everything inside the block that opens here, unread.
+    fn block_tokens(&mut self, with_braces: bool) -> Result<Vec<Token>, Error> {
+        let Some(open) = self.cursor.token().filter(|token| token.is_open_brace()) else {
+            return Err(self.no_open_brace());
+        };
+        let mut tokens: Vec<Token> = with_braces.then(|| open.clone()).into_iter().collect();
+        let mut nesting = 1;
+        while self.cursor.next() {
+            let Some(token) = self.cursor.token() else { break };
+            nesting += usize::from(token.is_open_brace());
+            nesting -= usize::from(token.is_close_brace());
+            if nesting > 0 || with_braces {
+                tokens.push(token.clone());
+            }
+            if nesting == 0 {
+                return Ok(tokens);
+            }
+        }
+        Err(self.cursor.syntax_err("}"))
+    }
+
+    fn no_open_brace(&self) -> Error {
+        let is_snippet = |key: &Token| key.text.starts_with('(') && key.text.ends_with(')');
+        let keys = &self.block.keys;
+        if self.cursor.val() == "import" && !keys.is_empty() && keys.iter().all(is_snippet) {
+            return self.cursor.err(
+                "global options block must appear before import directives; move the global options block to the \
+                 top of the Caddyfile",
+            );
+        }
+        self.cursor.syntax_err("{")
+    }
+}

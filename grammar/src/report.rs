@@ -1,0 +1,258 @@
+//! Errors and warnings that know their place.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::source::{LineCol, SourceFile, Span};
+use crate::token::{Origin, Token};
+
+/// A place in a file, kept with its file so that it can be shown without anything else.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file, and how it was imported.
+    pub origin: Arc<Origin>,
+    /// The stretch of text.
+    pub span: Span,
+    /// The line as Caddy counts it, see [`Token::line`].
+    pub line: u32,
+}
+
+impl Place {
+    /// Where a token stands.
+    pub fn of(token: &Token) -> Place {
+        Place { origin: token.origin.clone(), span: token.span, line: token.line }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &SourceFile {
+        &self.origin.file
+    }
+
+    /// Line and column at which it begins.
+    pub fn line_col(&self) -> LineCol {
+        self.file().line_col(self.span.start)
+    }
+}
+
+/// How the one-line form of an error names its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// Not at all; the message says enough.
+    None,
+    /// `message, at FILE:LINE`
+    After,
+    /// `FILE:LINE: message`
+    Before,
+    /// `message, at FILE:LINE import chain: ['']`, as Caddy ends a syntax error
+    Syntax,
+}
+
+/// Why a Caddyfile was refused.
+///
+/// `Display` gives Caddy's one-line form; [`Error::render`] shows the place in the file.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}", self.one_line())]
+pub struct Error(Box<Details>);
+
+#[derive(Debug, Clone)]
+struct Details {
+    message: String,
+    context: String,
+    place: Option<Place>,
+    naming: Option<Naming>,
+    expected: Option<String>,
+    notes: Vec<(&'static str, String)>,
+}
+
+impl Error {
+    /// An error without a place.
+    pub fn new(message: impl Into<String>) -> Error {
+        Error(Box::new(Details {
+            message: message.into(),
+            context: String::new(),
+            place: None,
+            naming: None,
+            expected: None,
+            notes: Vec::new(),
+        }))
+    }
+
+    /// An error at a token; its one-line form ends in `, at FILE:LINE`.
+    pub fn at(token: &Token, message: impl Into<String>) -> Error {
+        Error::new(message).with_place(Place::of(token), Naming::After)
+    }
+
+    /// An error at a token that its one-line form does not name.
+    pub fn at_unnamed(token: &Token, message: impl Into<String>) -> Error {
+        Error::new(message).with_place(Place::of(token), Naming::None)
+    }
+
+    /// An error at a token whose one-line form begins with `FILE:LINE: `.
+    pub fn at_front(token: &Token, message: impl Into<String>) -> Error {
+        Error::new(message).with_place(Place::of(token), Naming::Before)
+    }
+
+    pub(crate) fn syntax(token: &Token, message: String) -> Error {
+        Error::new(message).with_place(Place::of(token), Naming::Syntax)
+    }
+
+    /// An error at a place that its one-line form does not name.
+    pub fn in_place(place: Place, message: impl Into<String>) -> Error {
+        Error::new(message).with_place(place, Naming::None)
+    }
+
+    fn with_place(mut self, place: Place, naming: Naming) -> Error {
+        self.0.place = Some(place);
+        self.0.naming = Some(naming);
+        self
+    }
+
+    /// Gives an error that has no place yet the place of `token`.
+    pub fn or_at(self, token: &Token) -> Error {
+        if self.0.place.is_some() { self } else { self.with_place(Place::of(token), Naming::After) }
+    }
+
+    /// Says what was being done: `context` and `: ` come before the message.
+    pub fn context(mut self, context: impl std::fmt::Display) -> Error {
+        self.0.context = format!("{context}: {}", self.0.context);
+        self
+    }
+
+    /// Says what would have been right here, such as a directive's syntax.
+    pub fn expected(mut self, expected: impl Into<String>) -> Error {
+        self.0.expected = Some(expected.into());
+        self
+    }
+
+    /// Adds a hint in a sentence.
+    pub fn help(self, help: impl Into<String>) -> Error {
+        self.note("help", help)
+    }
+
+    pub(crate) fn note(mut self, label: &'static str, text: impl Into<String>) -> Error {
+        self.0.notes.push((label, text.into()));
+        self
+    }
+
+    /// Adds `did you mean ...` if one of `names` is near to what was written.
+    pub fn did_you_mean<'n>(self, written: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
+        match crate::suggest::nearest(written, names) {
+            Some(name) => self.help(format!("did you mean `{name}`?")),
+            None => self,
+        }
+    }
+
+    /// The message alone, without its place.
+    pub fn message(&self) -> String {
+        format!("{}{}", self.0.context, self.0.message)
+    }
+
+    /// Where it happened.
+    pub fn place(&self) -> Option<&Place> {
+        self.0.place.as_ref()
+    }
+
+    /// Replaces a text in the message, as where it would show a secret.
+    pub(crate) fn hide(mut self, text: &str, with: &str) -> Error {
+        if self.0.message.contains(text) {
+            self.0.message = self.0.message.replace(text, with);
+        }
+        self
+    }
+
+    fn one_line(&self) -> String {
+        let message = self.message();
+        let (Some(place), Some(naming)) = (&self.0.place, self.0.naming) else { return message };
+        let (file, line) = (&place.file().name, place.line);
+        let chain = place.origin.chain.join("','");
+        match naming {
+            Naming::None => message,
+            Naming::Before => format!("{file}:{line}: {message}"),
+            Naming::After if chain.is_empty() => format!("{message}, at {file}:{line}"),
+            Naming::After => format!("{message}, at {file}:{line} import chain ['{chain}']"),
+            Naming::Syntax => format!("{message}, at {file}:{line} import chain: ['{chain}']"),
+        }
+    }
+
+    /// The error for people: the message, the line it is about with a mark under the spot, and what may help.
+    ///
+    /// With `color` the text holds ANSI escapes. The end has no line break.
+    pub fn render(&self, color: bool) -> String {
+        let style = Style { color };
+        let mut out = style.paint(RED, "error");
+        _ = write!(out, ": {}", self.message());
+        if let Some(place) = &self.0.place {
+            excerpt(&mut out, place, style);
+        }
+        let mut note = |label: &str, text: &str| {
+            _ = write!(out, "\n  {} {label}: {text}", style.paint(BLUE, "="));
+        };
+        if let Some(expected) = &self.0.expected {
+            note("expected", expected);
+        }
+        for (label, text) in &self.0.notes {
+            note(label, text);
+        }
+        if let Some(place) = &self.0.place {
+            for import in place.origin.chain.iter().rev() {
+                note("imported", &format!("at {import}"));
+            }
+        }
+        out
+    }
+}
+
+/// Something that is allowed but probably not meant.
+#[derive(Debug, Clone)]
+pub struct Warning {
+    /// What is odd.
+    pub message: String,
+    /// Where.
+    pub place: Option<Place>,
+}
+
+const RED: &str = "1;31";
+const BLUE: &str = "1;34";
+
+#[derive(Clone, Copy)]
+struct Style {
+    color: bool,
+}
+
+impl Style {
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Characters of a line that are shown before the marked spot, and in all.
+const SHOWN_BEFORE: usize = 60;
+const SHOWN_MAX: usize = 140;
+
+/// Shows the line of a place with a mark under it. Control characters are replaced, long lines cut.
+fn excerpt(out: &mut String, place: &Place, style: Style) {
+    let LineCol { line, column } = place.line_col();
+    let text = place.file().line_text(line);
+    let column = column as usize - 1;
+    let cut = column.saturating_sub(SHOWN_BEFORE);
+    let clean = |ch: char| if ch.is_control() && ch != '\t' { char::REPLACEMENT_CHARACTER } else { ch };
+    let shown: String = text.chars().skip(cut).take(SHOWN_MAX).map(clean).collect();
+    let before: String =
+        shown.chars().take(column - cut).map(|ch| if ch == '\t' { '\t' } else { ' ' }).collect();
+    let covered = place.file().text.get(place.span.start as usize..place.span.end as usize).unwrap_or("");
+    let width = covered.lines().next().unwrap_or("").chars().count().clamp(1, SHOWN_MAX);
+    let width = width.min((shown.chars().count() + cut).saturating_sub(column).max(1));
+    let gutter = " ".repeat(line.to_string().len());
+    let bar = style.paint(BLUE, "|");
+    let ellipsis = if cut > 0 { "..." } else { "" };
+    let pad = " ".repeat(ellipsis.len());
+    _ = write!(
+        out,
+        "\n {gutter}{} {}:{line}:{}\n {gutter} {bar}\n {} {bar} {ellipsis}{shown}\n {gutter} {bar} {pad}{before}{}",
+        style.paint(BLUE, "-->"),
+        place.file().name,
+        column + 1,
+        style.paint(BLUE, &line.to_string()),
+        style.paint(RED, &"^".repeat(width)),
+    );
+}
