@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::upstream::UpstreamBody;
+
 /// Why a body broke off.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,6 +24,8 @@ pub enum Body {
     Full(Bytes),
     /// What a peer of hyper's sends.
     Incoming(Incoming),
+    /// What an HTTP/1 upstream sends.
+    Upstream(UpstreamBody),
     /// Anything else, such as a file or a filtered body.
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
 }
@@ -78,6 +82,15 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Upstream(upstream) => {
+                let frame = upstream.poll_frame(cx);
+                if upstream.is_finished()
+                    && let Self::Upstream(upstream) = std::mem::take(this)
+                {
+                    upstream.finish();
+                }
+                frame
+            }
             Self::Stream(stream) => stream.as_mut().poll_frame(cx),
         }
     }
@@ -87,6 +100,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Upstream(upstream) => upstream.is_finished(),
             Self::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -96,6 +110,7 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Upstream(upstream) => upstream.length().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::Stream(stream) => stream.size_hint(),
         }
     }
@@ -107,6 +122,7 @@ impl std::fmt::Debug for Body {
             Self::Empty => "Empty",
             Self::Full(_) => "Full",
             Self::Incoming(_) => "Incoming",
+            Self::Upstream(_) => "Upstream",
             Self::Stream(_) => "Stream",
         })
     }

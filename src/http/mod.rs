@@ -13,6 +13,7 @@ mod matcher;
 mod placeholder;
 mod provision;
 mod routes;
+pub mod upstream;
 
 pub use body::{Body, BodyError};
 pub use conn_info::ConnInfo;

@@ -1,0 +1,336 @@
+//! One HTTP/1 connection to an upstream.
+//!
+//! Written against `httparse` instead of hyper's client, because this is the hot path: no task and
+//! no channel per connection, no buffer held while an upstream is silent, and the framing rules are
+//! stricter than a client library's need be. The figures are in docs/architecture.md.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http_body::Frame;
+use tokio::io::AsyncReadExt as _;
+
+use super::decode::{Chunked, Framing, Piece, framing};
+use super::dial::UpstreamIo;
+use super::error::UpstreamErrorKind;
+use super::pool::{self, PoolKey};
+use super::upload::Upload;
+use crate::http::{Body, BodyError};
+
+/// A read takes this much at most.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Reads shorter than this are copied, so that a few bytes don't hold on to a large buffer.
+const COPY_BYTES_MAX: usize = 4 * 1024;
+/// So many header fields may an answer have.
+const FIELDS_MAX: usize = 128;
+
+thread_local! {
+    /// Where reads go first. A connection that waits owns no buffer at all.
+    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(READ_BYTES_MAX));
+}
+
+/// A connection, and how far its present answer has been read.
+pub(super) struct H1 {
+    io: UpstreamIo,
+    pub(super) key: PoolKey,
+    idle_max: usize,
+    idle_keep: Duration,
+    /// Bytes read and not yet decoded.
+    rest: Bytes,
+    framing: Framing,
+    /// What is still to be sent while the answer already arrives.
+    pub(super) upload: Option<Box<Upload>>,
+    /// Whether the connection can serve another request after this answer.
+    reusable: bool,
+    /// Whether it has served one before.
+    pub(super) reused: bool,
+}
+
+/// The head of an answer.
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+}
+
+impl H1 {
+    pub(super) fn new(io: UpstreamIo, key: PoolKey, idle_max: usize, idle_keep: Duration) -> Self {
+        Self {
+            io,
+            key,
+            idle_max,
+            idle_keep,
+            rest: Bytes::new(),
+            framing: Framing::Length(0),
+            upload: None,
+            reusable: false,
+            reused: false,
+        }
+    }
+
+    pub(super) fn io(&mut self) -> &mut UpstreamIo {
+        &mut self.io
+    }
+
+    /// The bare connection, and what was read behind the head of a 101.
+    pub(super) fn into_upgraded(self) -> (UpstreamIo, Bytes) {
+        (self.io, self.rest)
+    }
+
+    /// Whether an idle connection is still open with nothing to read on it.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let read = match &self.io {
+            UpstreamIo::Tcp(io) => io.try_read(&mut byte),
+            UpstreamIo::Unix(io) => io.try_read(&mut byte),
+            // A TLS session may have records of its own to read, such as tickets; only the end of
+            // the stream counts.
+            UpstreamIo::Tls(io) => match io.get_ref().0 {
+                UpstreamIo::Tcp(io) => peek(io),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            },
+        };
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Sends and receives until an answer's head is complete. Interim answers are heads too.
+    ///
+    /// `head_bytes_left` bounds this head and all interim ones before it together.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head_bytes_left: &mut usize,
+    ) -> Poll<Result<Head, UpstreamErrorKind>> {
+        let uploading = self.poll_upload(cx);
+        loop {
+            if !self.rest.is_empty()
+                && let Some((head, length)) = parse_head(&self.rest)?
+            {
+                let _ = self.rest.split_to(length);
+                *head_bytes_left = head_bytes_left.saturating_sub(length);
+                return Poll::Ready(Ok(head));
+            }
+            if self.rest.len() >= *head_bytes_left {
+                return Poll::Ready(Err(UpstreamErrorKind::BadAnswer("header section too long")));
+            }
+            let more = match read(&mut self.io, cx) {
+                Poll::Ready(Ok(more)) => more,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                // A client's body that broke off ends the attempt only if no answer is there.
+                Poll::Pending => return uploading.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+            };
+            if more.is_empty() {
+                let cut = if self.rest.is_empty() {
+                    UpstreamErrorKind::Closed
+                } else {
+                    UpstreamErrorKind::BadAnswer("header section cut short")
+                };
+                return Poll::Ready(Err(uploading.unwrap_or(cut)));
+            }
+            self.rest = if self.rest.is_empty() { more } else { [&self.rest[..], &more[..]].concat().into() };
+        }
+    }
+
+    /// Sends more of the request, if something is left. Returns why that failed, if it did.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Option<UpstreamErrorKind> {
+        let upload = self.upload.as_mut()?;
+        match upload.poll(cx, &mut self.io) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(())) => {
+                self.upload = None;
+                None
+            }
+            Poll::Ready(Err(error)) => match error {
+                // The upstream has stopped reading; an early answer may still be on its way.
+                UpstreamErrorKind::Io(_) => None,
+                error => Some(error),
+            },
+        }
+    }
+
+    /// Settles how the body behind `head` is framed and whether the connection outlives it.
+    pub(super) fn begin_body(&mut self, method: &Method, head: &Head) -> Result<(), UpstreamErrorKind> {
+        self.framing =
+            framing(method, head.status, &head.headers).map_err(UpstreamErrorKind::BadAnswer)?;
+        self.reusable = self.framing != Framing::Close && keeps_alive(head);
+        Ok(())
+    }
+
+    /// The body behind the head. What has come with the head in full needs no stream.
+    pub(super) fn into_body(mut self: Box<Self>) -> Body {
+        let Framing::Length(length) = self.framing else { return Body::Upstream(UpstreamBody(self)) };
+        if self.rest.len() as u64 >= length && self.upload.is_none() {
+            // The bound has just been checked, so `length` fits.
+            let body = self.rest.split_to(length as usize);
+            self.framing = Framing::Length(0);
+            self.finish();
+            return Body::from(body);
+        }
+        Body::Upstream(UpstreamBody(self))
+    }
+
+    /// Back to the pool, if nothing is in doubt; closed otherwise.
+    fn finish(self: Box<Self>) {
+        if self.reusable && self.upload.is_none() && self.rest.is_empty() {
+            let (most, keep) = (self.idle_max, self.idle_keep);
+            let mut conn = self;
+            conn.reused = true;
+            pool::put(conn, most, keep);
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        matches!(self.framing, Framing::Length(0) | Framing::Chunked(Chunked::End))
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.upload.is_some()
+            && let Some(error) = self.poll_upload(cx)
+        {
+            return Poll::Ready(Some(Err(Box::new(error))));
+        }
+        loop {
+            match self.decode() {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Piece::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::More) => {}
+                Err(error) => return Poll::Ready(Some(Err(Box::new(UpstreamErrorKind::BadAnswer(error))))),
+            }
+            self.rest = ready!(read(&mut self.io, cx)).map_err(Box::new)?;
+            if self.rest.is_empty() {
+                if self.framing == Framing::Close {
+                    self.framing = Framing::Length(0);
+                    return Poll::Ready(None);
+                }
+                return Poll::Ready(Some(Err(Box::new(UpstreamErrorKind::Closed))));
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<Piece, &'static str> {
+        match &mut self.framing {
+            Framing::Length(0) => Ok(Piece::End),
+            _ if self.rest.is_empty() => Ok(Piece::More),
+            Framing::Length(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(self.rest.len());
+                *left -= take as u64;
+                Ok(Piece::Data(self.rest.split_to(take)))
+            }
+            Framing::Close => Ok(Piece::Data(std::mem::take(&mut self.rest))),
+            Framing::Chunked(chunked) => chunked.next(&mut self.rest),
+        }
+    }
+}
+
+/// Looks for the end of the stream behind a TLS session without taking anything.
+fn peek(io: &tokio::net::TcpStream) -> io::Result<usize> {
+    let socket = socket2::SockRef::from(io);
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    match socket.peek(&mut byte) {
+        Ok(0) => Ok(0),
+        Ok(_) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What can be read now; empty at the end of the stream.
+fn read(io: &mut UpstreamIo, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        // What was handed out as a whole is either free again or replaced here.
+        scratch.reserve(READ_BYTES_MAX);
+        let length = ready!(pin!(io.read_buf(scratch)).poll(cx))?;
+        let bytes = if length <= COPY_BYTES_MAX {
+            let bytes = Bytes::copy_from_slice(scratch);
+            scratch.clear();
+            bytes
+        } else {
+            scratch.split().freeze()
+        };
+        Poll::Ready(Ok(bytes))
+    })
+}
+
+/// The head at the start of `bytes` and its length; `None` while it is incomplete.
+fn parse_head(bytes: &Bytes) -> Result<Option<(Head, usize)>, UpstreamErrorKind> {
+    let mut fields = [std::mem::MaybeUninit::uninit(); FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(UpstreamErrorKind::BadAnswer("malformed header section")),
+    };
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let Some(status) = status else { return Err(UpstreamErrorKind::BadAnswer("malformed status")) };
+    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for field in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(UpstreamErrorKind::BadAnswer("malformed header field"));
+        };
+        headers.append(name, value);
+    }
+    Ok(Some((Head { status, version, headers }, length)))
+}
+
+/// Whether the upstream means to keep the connection (RFC 9112 section 9.3).
+fn keeps_alive(head: &Head) -> bool {
+    let says = |option: &str| {
+        let fields = head.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        fields.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(option))
+    };
+    if head.version == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
+}
+
+/// The body of an HTTP/1 answer as it comes in.
+pub struct UpstreamBody(Box<H1>);
+
+impl UpstreamBody {
+    /// The bytes still to come, if that is known.
+    pub(in crate::http) fn length(&self) -> Option<u64> {
+        if let Framing::Length(left) = self.0.framing { Some(left) } else { None }
+    }
+
+    /// Whether everything has been read.
+    pub(in crate::http) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// The next frame.
+    pub(in crate::http) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.poll_piece(cx)
+    }
+
+    /// Lets go of the connection after the last byte.
+    pub(in crate::http) fn finish(self) {
+        self.0.finish();
+    }
+}
+
+/// Waits for the head of an answer.
+pub(super) struct ReadHead<'a> {
+    pub(super) conn: &'a mut H1,
+    pub(super) head_bytes_left: &'a mut usize,
+}
+
+impl Future for ReadHead<'_> {
+    type Output = Result<Head, UpstreamErrorKind>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        this.conn.poll_head(cx, this.head_bytes_left)
+    }
+}

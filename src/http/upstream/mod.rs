@@ -1,0 +1,260 @@
+//! Connections to the servers behind us, and one request over one of them.
+
+mod decode;
+mod dial;
+mod encode;
+mod error;
+mod h1;
+mod h2;
+mod pool;
+mod upload;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use tokio::io::AsyncWrite as _;
+
+pub use dial::{Dial, TlsDial, UpstreamIo};
+pub use error::{UpstreamError, UpstreamErrorKind};
+pub use h1::UpstreamBody;
+pub(crate) use pool::sweep;
+
+use h1::{H1, Head, ReadHead};
+use pool::PoolKey;
+use upload::{BodyLength, Upload};
+
+use super::{Body, Response};
+
+/// So many interim answers (1xx) may come before the real one.
+const INTERIM_MAX: usize = 32;
+
+/// How a transport connects and what it grants upstreams.
+#[derive(Clone)]
+pub struct TransportOptions {
+    /// A connection must stand within this time, its TLS handshake included.
+    pub dial_timeout: Option<Duration>,
+    /// The answer's head must have come within this time after the request was sent.
+    pub response_header_timeout: Option<Duration>,
+    /// Whether connections are kept for further requests.
+    pub keep_alive: bool,
+    /// An idle connection is kept this long.
+    pub idle_keep: Duration,
+    /// So many idle connections are kept for each upstream and worker.
+    pub idle_max: usize,
+    /// Bytes that the head of an answer, with all interim answers before it, may take.
+    pub head_bytes_max: usize,
+    /// TLS, if the upstream speaks it.
+    pub tls: Option<TlsDial>,
+    /// Speak HTTP/2 without TLS (`h2c`).
+    pub h2c: bool,
+}
+
+impl Default for TransportOptions {
+    fn default() -> Self {
+        Self {
+            dial_timeout: Some(Duration::from_secs(3)),
+            response_header_timeout: None,
+            keep_alive: true,
+            idle_keep: Duration::from_secs(120),
+            idle_max: 32,
+            head_bytes_max: 256 * 1024,
+            tls: None,
+            h2c: false,
+        }
+    }
+}
+
+/// How to reach upstreams over HTTP. Connections are pooled by transport, upstream and worker.
+pub struct Transport {
+    id: u64,
+    options: TransportOptions,
+}
+
+/// A request as an upstream is to see it.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Path and query.
+    pub target: &'a [u8],
+    /// Header fields; those that `omit` or `extra` name are left out, and so is the framing.
+    pub headers: &'a HeaderMap,
+    /// Names in `headers` that are not sent.
+    pub omit: &'a [HeaderName],
+    /// Fields that are sent in the place of any of the same name, `Host` among them.
+    pub extra: &'a [(HeaderName, &'a [u8])],
+    /// Whether the client asked for an upgrade that may be passed on; without it a 101 is an error.
+    pub upgrade: bool,
+}
+
+impl Outgoing<'_> {
+    fn omits(&self, name: &HeaderName) -> bool {
+        self.omit.contains(name) || self.extra.iter().any(|(extra, _)| extra == name)
+    }
+}
+
+/// What a 101 leaves: a connection to tunnel through, and what the upstream has already sent on it.
+/// It is found among the answer's extensions, and can be taken once.
+#[derive(Clone)]
+pub struct Upgraded(std::sync::Arc<std::sync::Mutex<Option<(UpstreamIo, Bytes)>>>);
+
+impl Upgraded {
+    /// The connection, for the first who asks.
+    pub fn take(&self) -> Option<(UpstreamIo, Bytes)> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
+
+/// Told of every interim answer.
+pub type OnInterim<'a> = &'a mut (dyn FnMut(StatusCode, HeaderMap) + Send);
+
+impl Transport {
+    /// A transport with pools of its own.
+    pub fn new(options: TransportOptions) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), options }
+    }
+
+    /// The options that it was made with.
+    pub fn options(&self) -> &TransportOptions {
+        &self.options
+    }
+
+    /// Sends one request to `dial` and waits for the head of the answer; its body streams.
+    ///
+    /// A kept connection that turns out dead is replaced once, if that is safe. Dropping the future
+    /// or the answer's body before its end closes the connection, which tells the upstream.
+    ///
+    /// `body` is taken only when the request is really sent: after an error with
+    /// [`UpstreamError::reached`] unset it is still whole.
+    ///
+    /// # Errors
+    /// See [`UpstreamErrorKind`].
+    pub async fn round_trip(
+        &self,
+        dial: &Dial,
+        request: Outgoing<'_>,
+        body: &mut Body,
+        on_interim: OnInterim<'_>,
+    ) -> Result<Response, UpstreamError> {
+        let key = PoolKey { transport: self.id, dial: dial.clone() };
+        if self.options.h2c || self.options.tls.is_some() {
+            if let Some(session) = h2::session(&key) {
+                return h2::round_trip(session, &self.options, request, body).await;
+            }
+        }
+        if let Some(conn) = pool::take(&key) {
+            let bodiless = body.is_empty();
+            match self.over_h1(conn, request, body, &mut *on_interim).await {
+                Err(error) if stale(&error, request.method, bodiless) => {}
+                result => return result,
+            }
+        }
+        let io = dial::connect(dial, self.options.tls.as_ref(), self.options.dial_timeout).await?;
+        if self.options.h2c || io.is_h2() {
+            let session = h2::connect(&key, io, &self.options).await?;
+            return h2::round_trip(session, &self.options, request, body).await;
+        }
+        let idle_max = if self.options.keep_alive { self.options.idle_max } else { 0 };
+        let conn = Box::new(H1::new(io, key, idle_max, self.options.idle_keep));
+        self.over_h1(conn, request, body, on_interim).await
+    }
+
+    async fn over_h1(
+        &self,
+        mut conn: Box<H1>,
+        request: Outgoing<'_>,
+        body: &mut Body,
+        on_interim: OnInterim<'_>,
+    ) -> Result<Response, UpstreamError> {
+        let length = BodyLength::of(body);
+        // The head goes out at once, if the socket takes it.
+        let head = send_head(&mut conn, &request, length).await?;
+        if !head.is_empty() || length != BodyLength::None {
+            conn.upload = Some(Box::new(Upload::new(head, std::mem::take(body), length)));
+        }
+        let answer = self.answer(&mut conn, &request, on_interim);
+        let head = match self.options.response_header_timeout {
+            None => answer.await,
+            Some(limit) => tokio::time::timeout(limit, answer)
+                .await
+                .unwrap_or(Err(UpstreamErrorKind::Timeout("waiting for the answer's head"))),
+        };
+        let head = head.map_err(UpstreamError::sent)?;
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let upgraded = Upgraded(std::sync::Arc::new(std::sync::Mutex::new(Some(conn.into_upgraded()))));
+            response.extensions_mut().insert(upgraded);
+        } else {
+            *response.body_mut() = conn.into_body();
+        }
+        Ok(response)
+    }
+
+    /// The head of the real answer, interim ones told of and passed over.
+    async fn answer(
+        &self,
+        conn: &mut H1,
+        request: &Outgoing<'_>,
+        on_interim: OnInterim<'_>,
+    ) -> Result<Head, UpstreamErrorKind> {
+        let mut head_bytes_left = self.options.head_bytes_max;
+        for _ in 0..INTERIM_MAX {
+            let head = ReadHead { conn, head_bytes_left: &mut head_bytes_left }.await?;
+            match head.status {
+                StatusCode::SWITCHING_PROTOCOLS if request.upgrade => return Ok(head),
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(UpstreamErrorKind::BadAnswer("101 that nobody asked for"));
+                }
+                status if status.is_informational() => on_interim(status, head.headers),
+                _ => {
+                    conn.begin_body(request.method, &head)?;
+                    return Ok(head);
+                }
+            }
+        }
+        Err(UpstreamErrorKind::BadAnswer("too many interim answers"))
+    }
+}
+
+/// Writes the head; returns what the socket did not take.
+async fn send_head(
+    conn: &mut H1,
+    request: &Outgoing<'_>,
+    length: BodyLength,
+) -> Result<Bytes, UpstreamError> {
+    let mut head = Vec::with_capacity(1024);
+    encode::head(&mut head, request, length);
+    let sent = poll_fn(|cx| {
+        // A socket that takes nothing now gets the head with the body.
+        match Pin::new(conn.io()).poll_write(cx, &head) {
+            std::task::Poll::Pending => std::task::Poll::Ready(Ok(0)),
+            done => done,
+        }
+    })
+    .await
+    .map_err(UpstreamError::unsent)?;
+    if sent == head.len() {
+        if conn.io().is_write_vectored() {
+            return Ok(Bytes::new());
+        }
+        poll_fn(|cx| Pin::new(conn.io()).poll_flush(cx)).await.map_err(UpstreamError::sent)?;
+        return Ok(Bytes::new());
+    }
+    Ok(Bytes::from(head).split_off(sent))
+}
+
+/// Whether a kept connection had died, so that a new one may take the request over: either nothing
+/// was sent on it, or a second time does no harm (RFC 9110 section 9.2.2).
+fn stale(error: &UpstreamError, method: &Method, bodiless: bool) -> bool {
+    let dead = matches!(error.kind, UpstreamErrorKind::Closed | UpstreamErrorKind::Io(_));
+    let idempotent = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    dead && (!error.reached || (idempotent && bodiless))
+}
