@@ -212,7 +212,10 @@ mod tests {
     use super::*;
 
     /// Decodes `wire` in pieces of `step` bytes: body, trailers, and what stays behind the end.
-    fn decode(wire: &'static [u8], step: usize) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), &'static str> {
+    fn decode(
+        wire: &'static [u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), &'static str> {
         let (mut chunked, mut body) = (Chunked::default(), Vec::new());
         let mut rest = Bytes::from_static(wire);
         let mut now = Bytes::new();

@@ -80,7 +80,8 @@ async fn open(dial: &Dial, tls: Option<&TlsDial>) -> Result<UpstreamIo, Upstream
     let plain = match dial {
         Dial::Tcp { host, port } => {
             // Of several addresses, `connect` tries one after the other.
-            let stream = TcpStream::connect((&**host, *port)).await.map_err(|error| dial_error(dial, error))?;
+            let stream =
+                TcpStream::connect((&**host, *port)).await.map_err(|error| dial_error(dial, error))?;
             stream.set_nodelay(true).map_err(|error| dial_error(dial, error))?;
             UpstreamIo::Tcp(stream)
         }
@@ -89,9 +90,8 @@ async fn open(dial: &Dial, tls: Option<&TlsDial>) -> Result<UpstreamIo, Upstream
         }
     };
     let Some(tls) = tls else { return Ok(plain) };
-    let handshake = |source| {
-        UpstreamError::unsent(UpstreamErrorKind::Handshake { address: dial.to_string(), source })
-    };
+    let handshake =
+        |source| UpstreamError::unsent(UpstreamErrorKind::Handshake { address: dial.to_string(), source });
     let name = match (&tls.server_name, dial) {
         (Some(name), _) => name.clone(),
         (None, Dial::Tcp { host, .. }) => ServerName::try_from(host.to_string())
@@ -116,11 +116,7 @@ impl UpstreamIo {
 }
 
 impl AsyncRead for UpstreamIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
             Self::Unix(io) => Pin::new(io).poll_read(cx, buf),

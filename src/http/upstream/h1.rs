@@ -157,8 +157,7 @@ impl H1 {
 
     /// Settles how the body behind `head` is framed and whether the connection outlives it.
     pub(super) fn begin_body(&mut self, method: &Method, head: &Head) -> Result<(), UpstreamErrorKind> {
-        self.framing =
-            framing(method, head.status, &head.headers).map_err(UpstreamErrorKind::BadAnswer)?;
+        self.framing = framing(method, head.status, &head.headers).map_err(UpstreamErrorKind::BadAnswer)?;
         self.reusable = self.framing != Framing::Close && keeps_alive(head);
         Ok(())
     }

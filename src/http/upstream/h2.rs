@@ -65,20 +65,16 @@ pub(super) async fn round_trip(
     let answer = session.send_request(request);
     let answer = match options.response_header_timeout {
         None => answer.await,
-        Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| {
-            UpstreamError::sent(UpstreamErrorKind::Timeout("waiting for the answer's head"))
-        })?,
+        Some(limit) => tokio::time::timeout(limit, answer)
+            .await
+            .map_err(|_| UpstreamError::sent(UpstreamErrorKind::Timeout("waiting for the answer's head")))?,
     };
     let answer = answer.map_err(|error| UpstreamError::sent(failed(error)))?;
     Ok(answer.map(Body::Incoming))
 }
 
 /// The request in HTTP/2's terms: `Host` becomes `:authority`, framing fields vanish.
-fn assemble(
-    request: &Outgoing<'_>,
-    tls: bool,
-    body: &mut Body,
-) -> Result<http::Request<Body>, http::Error> {
+fn assemble(request: &Outgoing<'_>, tls: bool, body: &mut Body) -> Result<http::Request<Body>, http::Error> {
     let mut headers = HeaderMap::with_capacity(request.headers.len() + request.extra.len());
     for (name, value) in request.headers {
         if name != TRANSFER_ENCODING && !request.omits(name) {
