@@ -34,7 +34,7 @@ pub enum ModuleError {
 }
 
 impl ModuleJson {
-    /// The object `{tag: name, ...fields of value}`.
+    /// The object of `value`'s fields with `tag: name` among them, keys in order as Caddy prints them.
     ///
     /// # Panics
     /// Never for module types: a module's own type serialises to an object with string keys.
@@ -46,7 +46,10 @@ impl ModuleJson {
             Ok(Value::Null) => {}
             other => unreachable!("invariant: a module's type serialises to an object, not {other:?}"),
         }
-        Self(map)
+        match super::sort_keys(Value::Object(map)) {
+            Value::Object(sorted) => Self(sorted),
+            _ => unreachable!("invariant: sorting keeps an object an object"),
+        }
     }
 
     /// The module's name, which stands under `tag`.
@@ -89,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn tag_comes_first_and_decodes_back() {
+    fn keys_are_sorted_and_decode_back() {
         let json = ModuleJson::new("handler", "example", &Example { body: "b".into() });
-        assert_eq!(serde_json::to_string(&json).unwrap(), r#"{"handler":"example","body":"b"}"#);
+        assert_eq!(serde_json::to_string(&json).unwrap(), r#"{"body":"b","handler":"example"}"#);
         assert_eq!(json.name("handler").unwrap(), "example");
         assert_eq!(json.decode::<Example>("handler").unwrap(), Example { body: "b".into() });
     }
