@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
 use crate::http::{HandlerType, MatcherType};
 
 /// One thing that a user can write, under all of its names: what its file registers.
@@ -10,11 +11,26 @@ pub struct Module {
     pub handler: Option<HandlerType>,
     /// The matcher that it provides in JSON, if it is one.
     pub matcher: Option<MatcherType>,
+    /// The directives that it is written with.
+    pub directives: &'static [Directive],
+    /// How it is written as a matcher.
+    pub matcher_syntax: &'static [MatcherSyntax],
+    /// The global options that it is written with.
+    pub options: &'static [GlobalOption],
+    /// How it is written inside another module.
+    pub submodules: &'static [SubmoduleSyntax],
 }
 
 impl Module {
     /// A module that offers nothing yet; the base of struct update syntax.
-    pub const EMPTY: Self = Self { handler: None, matcher: None };
+    pub const EMPTY: Self = Self {
+        handler: None,
+        matcher: None,
+        directives: &[],
+        matcher_syntax: &[],
+        options: &[],
+        submodules: &[],
+    };
 }
 
 /// All modules by their names, looked up while adapting and provisioning and never later.
@@ -23,13 +39,23 @@ pub struct Registry {
     pub handlers: HashMap<&'static str, &'static HandlerType>,
     /// Matchers by their name in JSON.
     pub matchers: HashMap<&'static str, &'static MatcherType>,
+    /// Everything that can be written in a Caddyfile.
+    pub vocabulary: Vocabulary,
 }
 
 impl Registry {
-    /// The registry of these tables.
+    /// The registry of these tables. Directives keep the order of the tables.
     pub fn new(tables: &[&[&'static Module]]) -> Self {
         let modules = || tables.iter().flat_map(|table| table.iter().copied());
+        let mut vocabulary = Vocabulary::default();
+        for module in modules() {
+            vocabulary.add_directives(module.directives);
+            vocabulary.add_matchers(module.matcher_syntax);
+            vocabulary.add_options(module.options);
+            vocabulary.add_submodules(module.submodules);
+        }
         Self {
+            vocabulary,
             handlers: modules().filter_map(|m| m.handler.as_ref()).map(|row| (row.id, row)).collect(),
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),
         }

@@ -118,9 +118,10 @@ impl Error {
         self
     }
 
-    /// Says what would have been right here, such as a directive's syntax.
+    /// Says what would have been right here, such as a directive's syntax. The first to say so counts, since it is
+    /// the nearest.
     pub fn expected(mut self, expected: impl Into<String>) -> Error {
-        self.0.expected = Some(expected.into());
+        self.0.expected.get_or_insert_with(|| expected.into());
         self
     }
 

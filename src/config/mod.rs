@@ -18,12 +18,14 @@ mod module;
 pub mod pki;
 mod size;
 pub mod tls;
+mod weak_string;
 
 pub use address::{AddressError, NetworkAddress, join_host_port, split_host_port, split_network_address};
 pub use admin::{Admin, AdminAccess, AdminPermissions, ConfigSettings, Identity, RemoteAdmin};
 pub use duration::{Duration, DurationError};
 pub use module::{ModuleError, ModuleJson};
 pub use size::{SizeError, parse_bytes};
+pub use weak_string::WeakString;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

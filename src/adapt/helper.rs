@@ -1,0 +1,327 @@
+//! What a directive's parser has at hand.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use tollgate_grammar::Place;
+
+use super::routes::build_subroute;
+use super::value::Said;
+use super::{ConfigValue, Cursor, Error, Options, Parse, Segment, Token, Vocabulary, Warning};
+use crate::config::ModuleJson;
+use crate::config::http::{MatcherSet, Route, Subroute};
+
+/// Named matchers by their name, `@` included.
+pub(super) type NamedMatchers = BTreeMap<String, MatcherSet>;
+
+/// What adapting one Caddyfile shares from its first directive to its last.
+pub(super) struct Session<'a> {
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) options: &'a Options,
+    pub(super) warnings: &'a RefCell<Vec<Warning>>,
+    groups: Cell<usize>,
+    logs: Cell<usize>,
+    certificate_tags: RefCell<HashMap<String, String>>,
+    /// The named routes invoked since somebody last asked.
+    pub(super) invoked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        vocabulary: &'a Vocabulary,
+        options: &'a Options,
+        warnings: &'a RefCell<Vec<Warning>>,
+    ) -> Self {
+        Self {
+            vocabulary,
+            options,
+            warnings,
+            groups: Cell::new(0),
+            logs: Cell::new(0),
+            certificate_tags: RefCell::default(),
+            invoked: RefCell::default(),
+        }
+    }
+
+    /// The next name of a route group.
+    pub(super) fn next_group(&self) -> String {
+        let number = self.groups.get();
+        self.groups.set(number + 1);
+        format!("group{number}")
+    }
+}
+
+/// What a directive's parser has at hand: its tokens, and what is around them.
+pub struct Helper<'a> {
+    /// The directive's tokens; at first the cursor stands before its name.
+    pub cursor: Cursor,
+    pub(super) session: &'a Session<'a>,
+    pub(super) matchers: Rc<NamedMatchers>,
+    /// The files that the site block came from.
+    pub(super) files: Rc<BTreeSet<String>>,
+}
+
+/// What the argument of a directive is as a matcher.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MatcherToken {
+    /// No matcher; the argument means something else, or there is none.
+    No,
+    /// `*`: everything matches.
+    All,
+    /// A path, or a named matcher.
+    Set(MatcherSet),
+}
+
+impl<'a> Helper<'a> {
+    /// A helper for other tokens at the same place.
+    pub fn with_cursor(&self, cursor: Cursor) -> Helper<'a> {
+        Helper { cursor, session: self.session, matchers: self.matchers.clone(), files: self.files.clone() }
+    }
+
+    /// The global options.
+    pub fn options(&self) -> &'a Options {
+        self.session.options
+    }
+
+    /// Everything that can be written.
+    pub fn vocabulary(&self) -> &'a Vocabulary {
+        self.session.vocabulary
+    }
+
+    /// The files that the tokens of the site block were read from, without repetition, in order.
+    pub fn caddyfiles(&self) -> Vec<String> {
+        self.files.iter().cloned().collect()
+    }
+
+    /// Notes something odd about the current token.
+    pub fn warn(&self, message: impl Into<String>) {
+        let place = self.cursor.token().map(Place::of);
+        self.session.warnings.borrow_mut().push(Warning { message: message.into(), place });
+    }
+
+    /// The next group of routes of which only the first that matches runs.
+    pub fn next_group(&self) -> String {
+        self.session.next_group()
+    }
+
+    /// The next name of a log that has none of its own: `log0`, `log1`, ...
+    pub fn next_log_name(&self) -> String {
+        let number = self.session.logs.get();
+        self.session.logs.set(number + 1);
+        format!("log{number}")
+    }
+
+    /// The tag of a certificate's file, and whether it was given just now, so that the file must be loaded.
+    pub fn certificate_tag(&self, file: &str) -> (String, bool) {
+        let mut tags = self.session.certificate_tags.borrow_mut();
+        if let Some(tag) = tags.get(file) {
+            return (tag.clone(), false);
+        }
+        let tag = format!("cert{}", tags.len());
+        tags.insert(file.to_owned(), tag.clone());
+        (tag, true)
+    }
+
+    /// Remembers that the site invokes a named route, so that its server gets it.
+    pub fn invoke(&self, name: &str) {
+        self.session.invoked.borrow_mut().insert(name.to_owned());
+    }
+
+    // ---- matchers ----------------------------------------------------------------------------------------------
+
+    /// Loads the next argument, if there is one, and says what it is as a matcher.
+    ///
+    /// # Errors
+    /// It names a matcher that is not defined.
+    pub fn matcher_token(&mut self) -> Result<MatcherToken, Error> {
+        if !self.cursor.next_arg() {
+            return Ok(MatcherToken::No);
+        }
+        match self.cursor.token() {
+            Some(token) => self.matcher_of(token),
+            None => Ok(MatcherToken::No),
+        }
+    }
+
+    /// What a token is as a matcher.
+    ///
+    /// # Errors
+    /// It names a matcher that is not defined.
+    pub fn matcher_of(&self, token: &Token) -> Result<MatcherToken, Error> {
+        super::matchers::from_token(token, &self.matchers)
+    }
+
+    /// Takes a matcher off the front of the arguments and goes back before the directive's name.
+    ///
+    /// # Errors
+    /// It names a matcher that is not defined.
+    pub fn extract_matcher_set(&mut self) -> Result<Option<MatcherSet>, Error> {
+        // The directive's name.
+        let token = match self.cursor.position() {
+            0 => {
+                self.cursor.next();
+                self.matcher_token()?
+            }
+            _ => self.matcher_token()?,
+        };
+        let set = match token {
+            MatcherToken::No => None,
+            MatcherToken::All => {
+                self.cursor.delete();
+                None
+            }
+            MatcherToken::Set(set) => {
+                self.cursor.delete();
+                Some(set)
+            }
+        };
+        self.cursor.reset();
+        Ok(set)
+    }
+
+    // ---- what comes out ----------------------------------------------------------------------------------------
+
+    /// A route with one handler.
+    pub fn new_route(&self, matchers: Option<MatcherSet>, handler: ModuleJson) -> Vec<ConfigValue> {
+        vec![ConfigValue::Route(Route {
+            matcher_sets: matchers.into_iter().collect(),
+            handle: vec![handler],
+            ..Route::default()
+        })]
+    }
+
+    /// Puts all routes among `values` into one group, if there are at least two.
+    pub fn group_routes(&self, values: &mut [ConfigValue]) {
+        let is_route = |value: &&mut ConfigValue| matches!(value, ConfigValue::Route(_));
+        if values.iter_mut().filter(is_route).count() < 2 {
+            return;
+        }
+        let group = self.next_group();
+        for value in values {
+            if let ConfigValue::Route(route) = value {
+                route.group.clone_from(&group);
+            }
+        }
+    }
+
+    /// Reads a module of `namespace` whose name is the current token, see [`Vocabulary::submodule`].
+    ///
+    /// # Errors
+    /// There is no such module, or its own complaint.
+    pub fn submodule(&mut self, namespace: &'static str, tag: &'static str) -> Result<ModuleJson, Error> {
+        self.session.vocabulary.submodule(&mut self.cursor, namespace, tag)
+    }
+
+    /// Reads a matcher of the current segment that is written like one of a named matcher.
+    ///
+    /// # Errors
+    /// There is no such matcher, or its own complaint.
+    pub fn nested_matcher_set(&mut self) -> Result<MatcherSet, Error> {
+        self.session.vocabulary.nested_matcher_set(&mut self.cursor)
+    }
+
+    // ---- blocks of directives ----------------------------------------------------------------------------------
+
+    /// Reads a block of directives and sorts them, as `handle` does. The cursor stands before the name of the
+    /// directive whose block it is.
+    ///
+    /// # Errors
+    /// Something in the block is wrong.
+    pub fn parse_segment_as_subroute(&mut self) -> Result<Subroute, Error> {
+        let said = self.parse_segment_as_config()?;
+        build_subroute(said, self.session, true)
+    }
+
+    /// Reads a block of directives and leaves them in the order of the text, as `route` does.
+    ///
+    /// # Errors
+    /// Something in the block is wrong, or says something that is no route.
+    pub fn parse_segment_as_route(&mut self) -> Result<Subroute, Error> {
+        let said = self.parse_segment_as_config()?;
+        for one in &said {
+            if !matches!(one.value, ConfigValue::Route(_) | ConfigValue::Routes(_)) {
+                return Err(self.cursor.err(format!(
+                    "{} directive returned something other than an HTTP route or subroute (only handler directives \
+                     can be used in routes)",
+                    one.directive
+                )));
+            }
+        }
+        build_subroute(said, self.session, false)
+    }
+
+    fn parse_segment_as_config(&mut self) -> Result<Vec<Said>, Error> {
+        let mut said = Vec::new();
+        while self.cursor.next() {
+            if self.cursor.next_arg() {
+                return Err(self.cursor.arg_err());
+            }
+            let mut segments = Vec::new();
+            let nesting = self.cursor.nesting();
+            while self.cursor.next_block(nesting) {
+                segments.push(self.cursor.next_segment());
+            }
+            let mut matchers = (*self.matchers).clone();
+            let (definitions, directives): (Vec<_>, Vec<_>) =
+                segments.into_iter().partition(|segment| super::matchers::is_definition(segment));
+            for definition in definitions {
+                self.session.vocabulary.define_matcher(definition, &mut matchers)?;
+            }
+            let matchers = Rc::new(matchers);
+            for segment in directives {
+                let helper = Helper { matchers: matchers.clone(), ..self.with_cursor(Cursor::new(segment)) };
+                said.extend(helper.nested_directive()?);
+            }
+        }
+        Ok(said)
+    }
+
+    /// Reads the directive that the cursor stands before.
+    fn nested_directive(mut self) -> Result<Vec<Said>, Error> {
+        let Some(token) = self.cursor.peek().cloned() else { return Ok(Vec::new()) };
+        let vocabulary = self.session.vocabulary;
+        let Some(row) = vocabulary.directive(&token.text) else {
+            let message = format!(
+                "unrecognized directive: {} - are you sure your Caddyfile structure (nesting and braces) is correct?",
+                token.shown()
+            );
+            return Err(Error::at(&token, message).did_you_mean(&token.text, vocabulary.directive_names()));
+        };
+        self.directive(row)
+    }
+
+    /// Reads the directive `row`, whose name the cursor stands before.
+    pub(super) fn directive(&mut self, row: &'static super::Directive) -> Result<Vec<Said>, Error> {
+        let name = self.cursor.peek().cloned();
+        let values = match row.parse {
+            Parse::Handler(parse) => self.handler_directive(parse),
+            Parse::Routes(parse) | Parse::Site(parse) => parse(self),
+        };
+        let values = values.map_err(|error| {
+            let error = error.context(format!("parsing caddyfile tokens for '{}'", row.name));
+            let error = error.expected(row.syntax);
+            match &name {
+                Some(token) => error.or_at(token),
+                None => error,
+            }
+        })?;
+        // `handle_path` is sorted and grouped as if it were `handle`.
+        let directive = if row.name == "handle_path" { "handle" } else { row.name };
+        Ok(values.into_iter().map(|value| Said { directive, value }).collect())
+    }
+
+    fn handler_directive(
+        &mut self,
+        parse: fn(&mut Helper<'_>) -> Result<ModuleJson, Error>,
+    ) -> Result<Vec<ConfigValue>, Error> {
+        let matchers = self.extract_matcher_set()?;
+        let handler = parse(self)?;
+        Ok(self.new_route(matchers, handler))
+    }
+}
+
+/// The files that the tokens of a block were read from.
+pub(super) fn files_of(segments: &[Segment]) -> BTreeSet<String> {
+    segments.iter().flatten().map(|token| token.origin.file.name.to_string()).collect()
+}
