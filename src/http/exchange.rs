@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 use smallvec::SmallVec;
 
-use super::{Body, ConnInfo, HandlerError};
+use super::{Body, ConnInfo, HandlerError, UpstreamInfo};
 
 /// One request and what has been gathered for its answer.
 pub struct Exchange {
@@ -28,12 +28,16 @@ pub struct Exchange {
     pub conn: Arc<ConnInfo>,
     /// The client's address as far as `trusted_proxies` lets us believe it.
     pub client_ip: Option<IpAddr>,
+    /// Whether the client is a proxy that the server's `trusted_proxies` names.
+    pub trusted_proxy: bool,
     /// Header fields that handlers have put on the answer so far.
     pub response_headers: HeaderMap,
     /// Named values: `{http.vars.*}`, and what handlers leave for placeholders of their own.
     pub vars: Vars,
     /// The error that the error routes are dealing with (`{err.*}`).
     pub error: Option<HandlerError>,
+    /// The upstream that the request went to last, and its answer (`{http.reverse_proxy.*}`).
+    pub upstream: Option<Box<UpstreamInfo>>,
     /// Method and target before the first change, if there was one.
     pub original: Option<Box<OriginalRequest>>,
     /// The connection is to end once this answer is sent.
@@ -69,9 +73,11 @@ impl Exchange {
             extensions: parts.extensions,
             conn,
             client_ip,
+            trusted_proxy: false,
             response_headers: HeaderMap::new(),
             vars: Vars::default(),
             error: None,
+            upstream: None,
             original: None,
             close_connection: false,
             abort: false,

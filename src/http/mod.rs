@@ -14,6 +14,7 @@ mod placeholder;
 mod provision;
 mod routes;
 pub mod upstream;
+mod upstream_info;
 
 pub use body::{Body, BodyError};
 pub use conn_info::ConnInfo;
@@ -24,3 +25,4 @@ pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType};
 pub use placeholder::{Placeholder, Template, Unknown};
 pub use provision::{Provision, ProvisionError};
 pub use routes::{ErrorRoutes, Route, Routes, run};
+pub use upstream_info::{DialText, UpstreamField, UpstreamInfo};

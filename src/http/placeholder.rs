@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
+use super::upstream_info::UpstreamField;
 use super::{Exchange, Value};
 
 /// What an unknown placeholder turns into, which in Caddy depends on where it stands.
@@ -45,6 +46,8 @@ pub enum Placeholder {
     Uri,
     /// `{http.request.header.NAME}`
     Header(HeaderName),
+    /// `{http.reverse_proxy.*}`
+    Upstream(UpstreamField),
     /// Anything a handler may have left in [`Exchange::vars`] under this name.
     Named(Box<str>),
 }
@@ -144,6 +147,7 @@ impl Placeholder {
         match name {
             "http.request.method" => Self::Method,
             "http.request.uri" => Self::Uri,
+            _ if let Some(field) = upstream_field(name) => Self::Upstream(field),
             _ => match name.strip_prefix("http.request.header.").map(str::parse) {
                 Some(Ok(header)) => Self::Header(header),
                 _ => Self::Named(name.into()),
@@ -161,13 +165,18 @@ impl Placeholder {
                     .map_or(Cow::Borrowed(b"/"), |target| Cow::Borrowed(target.as_str().as_bytes())),
             ),
             Self::Header(name) => Some(join(x.headers.get_all(name).iter().map(|value| value.as_bytes()))),
+            Self::Upstream(field) => field.value(x.upstream.as_deref()?),
             Self::Named(name) => x.vars.get(name).map(Value::to_text),
         }
     }
 }
 
+fn upstream_field(name: &str) -> Option<UpstreamField> {
+    UpstreamField::parse(name.strip_prefix("http.reverse_proxy.")?)
+}
+
 /// Several values of one header field or query key, joined as Caddy joins them.
-fn join<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Cow<'a, [u8]> {
+pub(super) fn join<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Cow<'a, [u8]> {
     let Some(first) = values.next() else { return Cow::Borrowed(b"") };
     let Some(second) = values.next() else { return Cow::Borrowed(first) };
     let mut all = first.to_vec();

@@ -1,0 +1,153 @@
+//! The header fields of a request as its upstream is to see them: the client's, with changes laid
+//! over them, so that no map is copied or hashed into per request.
+
+use std::borrow::Cow;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+/// A client's header fields with changes over them.
+#[derive(Clone)]
+pub struct Fields<'a> {
+    below: &'a HeaderMap,
+    omit: SmallVec<[HeaderName; 4]>,
+    /// Sent in the place of any field of the same name below.
+    extra: SmallVec<[(HeaderName, Cow<'a, [u8]>); 8]>,
+}
+
+impl<'a> Fields<'a> {
+    /// The client's fields as they are.
+    pub fn new(below: &'a HeaderMap) -> Self {
+        Self { below, omit: SmallVec::new(), extra: SmallVec::new() }
+    }
+
+    /// The fields that are not changed, or hidden by those that are.
+    pub fn below(&self) -> &'a HeaderMap {
+        self.below
+    }
+
+    /// Names of fields below that are gone.
+    pub fn omit(&self) -> &[HeaderName] {
+        &self.omit
+    }
+
+    /// Fields that are there in the place of any of the same name below.
+    pub fn extra(&self) -> &[(HeaderName, Cow<'a, [u8]>)] {
+        &self.extra
+    }
+
+    /// Takes the field away.
+    pub fn remove(&mut self, name: &HeaderName) {
+        self.extra.retain(|(extra, _)| extra != name);
+        if !self.omit.contains(name) {
+            self.omit.push(name.clone());
+        }
+    }
+
+    /// Gives the field this one value, whatever it had.
+    pub fn set(&mut self, name: HeaderName, value: impl Into<Cow<'a, [u8]>>) {
+        self.extra.retain(|(extra, _)| *extra != name);
+        self.extra.push((name, value.into()));
+    }
+
+    /// Adds a value behind those that the field has.
+    pub fn append(&mut self, name: HeaderName, value: impl Into<Cow<'a, [u8]>>) {
+        if !self.is_changed(&name) {
+            let kept = self.below.get_all(&name).iter().map(|value| (name.clone(), value.as_bytes().into()));
+            self.extra.extend(kept);
+        }
+        self.extra.push((name, value.into()));
+    }
+
+    /// All values of one field.
+    pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        let kept = (!self.is_changed(name)).then(|| self.below.get_all(name));
+        let kept = kept.into_iter().flatten().map(HeaderValue::as_bytes);
+        kept.chain(self.extra.iter().filter(move |(extra, _)| extra == name).map(|(_, value)| &**value))
+    }
+
+    /// All fields as a map of their own.
+    ///
+    /// # Errors
+    /// The name of a field whose value no header field can have.
+    pub fn to_map(&self) -> Result<HeaderMap, HeaderName> {
+        let mut map = HeaderMap::with_capacity(self.below.len() + self.extra.len());
+        for (name, value) in self.below.iter().filter(|(name, _)| !self.is_changed(name)) {
+            map.append(name, value.clone());
+        }
+        for (name, value) in &self.extra {
+            map.append(name, HeaderValue::from_bytes(value).map_err(|_| name.clone())?);
+        }
+        Ok(map)
+    }
+
+    fn is_changed(&self, name: &HeaderName) -> bool {
+        self.omit.contains(name) || self.extra.iter().any(|(extra, _)| extra == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, CONNECTION, HOST, VIA};
+
+    use super::*;
+
+    fn below() -> HeaderMap {
+        let mut map = HeaderMap::new();
+        map.insert(HOST, HeaderValue::from_static("h"));
+        map.insert(CONNECTION, HeaderValue::from_static("close"));
+        map.append(VIA, HeaderValue::from_static("1.0 a"));
+        map.append(VIA, HeaderValue::from_static("1.0 b"));
+        map
+    }
+
+    fn seen(fields: &Fields<'_>) -> Vec<String> {
+        let map = fields.to_map().unwrap();
+        let mut seen = Vec::new();
+        for name in map.keys() {
+            let values: Vec<_> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+            assert_eq!(values, fields.get_all(name).collect::<Vec<_>>());
+            seen.push(format!("{name}: {}", String::from_utf8(values.join(&b"|"[..])).unwrap()));
+        }
+        seen.sort();
+        seen
+    }
+
+    #[test]
+    fn without_changes_all_fields_show() {
+        assert_eq!(seen(&Fields::new(&below())), ["connection: close", "host: h", "via: 1.0 a|1.0 b"]);
+    }
+
+    #[test]
+    fn changes_hide_replace_and_add() {
+        let below = below();
+        let mut fields = Fields::new(&below);
+        fields.remove(&CONNECTION);
+        fields.set(HOST, &b"other"[..]);
+        fields.append(VIA, &b"1.1 c"[..]);
+        fields.append(ACCEPT, &b"*/*"[..]);
+        assert_eq!(seen(&fields), ["accept: */*", "host: other", "via: 1.0 a|1.0 b|1.1 c"]);
+        assert_eq!(fields.get_all(&CONNECTION).count(), 0);
+    }
+
+    #[test]
+    fn later_changes_win() {
+        let below = below();
+        let mut fields = Fields::new(&below);
+        fields.append(VIA, &b"1.1 c"[..]);
+        fields.remove(&VIA);
+        fields.append(VIA, &b"1.1 d"[..]);
+        fields.append(VIA, &b"1.1 e"[..]);
+        fields.set(HOST, &b"other"[..]);
+        fields.remove(&HOST);
+        assert_eq!(seen(&fields), ["connection: close", "via: 1.1 d|1.1 e"]);
+    }
+
+    #[test]
+    fn a_value_that_would_split_the_head_is_refused() {
+        let below = below();
+        let mut fields = Fields::new(&below);
+        fields.set(ACCEPT, &b"a\r\nX-Evil: 1"[..]);
+        assert_eq!(fields.to_map().unwrap_err(), ACCEPT);
+    }
+}
