@@ -8,15 +8,19 @@ use crate::token::TextBuilder;
 use nom::Parser;
 use nom::bytes::complete::take_while;
 
-/// Reads a heredoc at `start`. `None` if what stands there is only a word that begins with `<`.
-///
-/// `lines` says where `start` is, for messages.
-pub(crate) fn heredoc<'a>(
-    start: Glyphs<'a>,
-    lines: Lines,
-    pasted: &Pasted,
-) -> Lexed<'a, Option<TextBuilder>> {
-    let no_heredoc = Ok((start, None));
+/// What begins with `<`.
+pub(crate) enum Angle {
+    /// A heredoc, with its text.
+    Heredoc(TextBuilder),
+    /// `<<` and anything up to a space: a word, in which even tabs have no meaning.
+    Word(TextBuilder),
+    /// Not even that.
+    Neither,
+}
+
+/// Reads what begins with `<` at `start`. `lines` says where that is, for messages.
+pub(crate) fn heredoc<'a>(start: Glyphs<'a>, lines: Lines, pasted: &Pasted) -> Lexed<'a, Angle> {
+    let no_heredoc = Ok((start, Angle::Neither));
     let [first, second, head @ ..] = start.0 else { return no_heredoc };
     if (first.ch, second.ch) != ('<', '<') || first.value != second.value {
         return no_heredoc;
@@ -25,10 +29,16 @@ pub(crate) fn heredoc<'a>(
     let line = lines.line;
     let (rest, marker) = take_while::<_, _, Fault<'a>>(|glyph: Glyph| glyph.ch != ' ' && glyph.ch != '\n')
         .parse(Glyphs(head))?;
-    // A space makes it a word, and a line break of another value does not belong to it.
     match rest.first() {
         Some(end) if end.ch == '\n' && end.value == own => {}
-        _ => return no_heredoc,
+        // A line break of another value does not belong to it.
+        Some(end) if end.ch == '\n' => return no_heredoc,
+        _ => {
+            let mut text = TextBuilder::default();
+            let kept = start.until(rest).iter().filter(|glyph| glyph.ch != '\r');
+            kept.for_each(|glyph| push(&mut text, *glyph, pasted));
+            return Ok((rest, Angle::Word(text)));
+        }
     }
     let marker: Vec<char> = marker.0.iter().map(|glyph| glyph.ch).filter(|ch| *ch != '\r').collect();
     if let Err(message) = check_marker(&marker, line) {
@@ -45,7 +55,7 @@ pub(crate) fn heredoc<'a>(
     let text = without_indentation(lines, own, &marker, line, pasted).or_else(|wrong| {
         fail(Glyphs(&body.0[wrong.at..]), wrong.count, wrong.message).map(|(_, text)| text)
     })?;
-    Ok((Glyphs(&body.0[end..]), Some(text)))
+    Ok((Glyphs(&body.0[end..]), Angle::Heredoc(text)))
 }
 
 fn check_marker(marker: &[char], line: u32) -> Result<(), String> {

@@ -15,7 +15,7 @@ use nom::{Err, IResult, Parser};
 
 use crate::env::{Env, Glyph, Pasted, TooLong, WRITTEN, paste};
 use crate::glyphs::Glyphs;
-use crate::heredoc;
+use crate::heredoc::{self, Angle};
 use crate::report::{Error, Place};
 use crate::source::Span;
 use crate::token::{EnvPiece, Origin, Quote, TextBuilder, Token};
@@ -132,11 +132,12 @@ impl Lexer<'_> {
             ('"', _) => self.quoted(start, escape.is_some())?,
             ('`', _) => self.backquoted(start)?,
             ('<', None) => match heredoc::heredoc(start, lines, self.pasted)? {
-                (rest, Some(text)) => {
+                (rest, Angle::Heredoc(text)) => {
                     self.place.end_all(start.until(rest));
                     (rest, Word { text, quote: Quote::Heredoc })
                 }
-                (_, None) => self.word(start, None)?,
+                (rest, Angle::Word(text)) => (rest, Word::bare(text)),
+                (_, Angle::Neither) => self.word(start, None)?,
             },
             _ => self.word(start, escape)?,
         };
