@@ -1,3 +1,7 @@
-//! The command line.
+//! The `tollgate` program: hands its arguments to the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tollgate::cli::main(std::env::args_os())
+}

@@ -60,4 +60,13 @@ impl Registry {
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),
         }
     }
+
+    /// The full names of all modules in Caddy's form, sorted.
+    pub fn ids(&self) -> Vec<String> {
+        let handlers = self.handlers.keys().map(|id| format!("http.handlers.{id}"));
+        let matchers = self.matchers.keys().map(|id| format!("http.matchers.{id}"));
+        let mut ids: Vec<String> = handlers.chain(matchers).collect();
+        ids.sort_unstable();
+        ids
+    }
 }

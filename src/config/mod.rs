@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 mod address;
 mod admin;
+pub mod dirs;
 mod duration;
 pub mod http;
 pub mod logging;

@@ -1,0 +1,96 @@
+//! Why a command failed, how that is shown, and which exit code it has.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ContextKind;
+
+/// The exit codes that scripts and service managers know from Caddy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// It could not start, or the command failed; a service manager should not try again.
+    Failed = 1,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The arguments make no sense; clap's text, without its leading `error:`.
+    #[error("{0}")]
+    Usage(String),
+    /// A command that does not exist.
+    #[error("unknown command `{word}`{}; `--help` lists them all", near.map_or_else(String::new, |near| format!(", did you mean `{near}`?")))]
+    UnknownCommand {
+        /// What was typed.
+        word: String,
+        /// The command that is nearest, if one is near.
+        near: Option<&'static str>,
+    },
+    /// A file or a stream.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// An environment file.
+    #[error("loading additional environment variables: {}: {source}", path.display())]
+    EnvFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: super::env_file::EnvFileError,
+    },
+    /// Anything that a sentence says.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// The arguments make no sense.
+    pub(super) fn usage(mut error: clap::Error) -> Self {
+        // Clap would suggest `-- --flag`, which no command has a use for.
+        _ = error.remove(ContextKind::Suggested);
+        let text = error.render();
+        let text = if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+        let plain = text.strip_prefix("error: ").unwrap_or(&text);
+        Self::Usage(plain.trim_end().to_owned())
+    }
+
+    /// A file or a stream could not be used.
+    pub(super) fn io(doing: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { doing: doing.into(), source }
+    }
+
+    /// Anything that a sentence says.
+    pub(super) fn other(message: impl fmt::Display) -> Self {
+        Self::Other(message.to_string())
+    }
+
+    /// Says on stderr what went wrong.
+    pub(super) fn report(&self) -> ExitCode {
+        say(&format!("Error: {self}"));
+        Exit::Failed.into()
+    }
+}
+
+/// Warns on stderr.
+pub(super) fn warn(message: &str) {
+    say(&format!("Warning: {message}"));
+}
+
+/// Writes a line to stderr; that there is nobody to read it is no reason to fail.
+fn say(line: &str) {
+    use io::Write as _;
+    _ = writeln!(io::stderr(), "{line}");
+}
