@@ -1,13 +1,22 @@
 //! One request on its way to an answer: what handlers and matchers see.
 
 use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Method, Uri, Version};
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
 use smallvec::SmallVec;
 
-use super::{Body, ConnInfo, HandlerError, UpstreamInfo};
+use super::placeholder::{host_of, request_path, request_uri};
+use super::regexp::{Captures, GroupKey};
+use super::{Body, ConnInfo, HandlerError, NamedSource, UpstreamInfo, Vars};
+
+/// So deep may one `map` use the outcome of another.
+const SOURCE_DEPTH_MAX: u8 = 8;
 
 /// One request and what has been gathered for its answer.
 pub struct Exchange {
@@ -32,8 +41,14 @@ pub struct Exchange {
     pub trusted_proxy: bool,
     /// Header fields that handlers have put on the answer so far.
     pub response_headers: HeaderMap,
-    /// Named values: `{http.vars.*}`, and what handlers leave for placeholders of their own.
+    /// Variables by their names: `{http.vars.NAME}`.
     pub vars: Vars,
+    /// What handlers leave for other placeholders, by their full names: `http.auth.user.id`.
+    pub named: Vars,
+    /// Placeholders that are worked out when they are used; the first that knows a name counts.
+    pub sources: SmallVec<[Arc<dyn NamedSource>; 1]>,
+    /// What regular expressions have found, the latest last (`{http.regexp.*}`).
+    pub captures: Vec<Captures>,
     /// The error that the error routes are dealing with (`{err.*}`).
     pub error: Option<HandlerError>,
     /// The upstream that the request went to last, and its answer (`{http.reverse_proxy.*}`).
@@ -46,6 +61,10 @@ pub struct Exchange {
     pub abort: bool,
     /// When the request's head had been read.
     pub started: std::time::Instant,
+    /// The whole body, if a placeholder asks for it.
+    buffered: Option<Bytes>,
+    uuid: OnceCell<Box<str>>,
+    source_depth: Cell<u8>,
     /// Bits of the route groups that a route has already satisfied.
     pub(super) groups: SmallVec<[u64; 2]>,
 }
@@ -61,8 +80,19 @@ pub struct OriginalRequest {
 
 impl Exchange {
     /// An exchange for a request that has just arrived.
+    ///
+    /// The authority of an absolute target (or HTTP/2's `:authority`) beats the Host field
+    /// (RFC 9112 section 3.2.2): it is put there, and the target keeps path and query only.
     pub fn new(request: http::Request<Body>, conn: Arc<ConnInfo>) -> Self {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if let Some(authority) = parts.uri.authority() {
+            // An authority's characters may all stand in a header field.
+            if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+                parts.headers.insert(HOST, host);
+            }
+            let target = parts.uri.path_and_query().cloned();
+            parts.uri = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+        }
         let client_ip = conn.peer.map(|peer| peer.ip());
         Self {
             method: parts.method,
@@ -76,12 +106,18 @@ impl Exchange {
             trusted_proxy: false,
             response_headers: HeaderMap::new(),
             vars: Vars::default(),
+            named: Vars::default(),
+            sources: SmallVec::new(),
+            captures: Vec::new(),
             error: None,
             upstream: None,
             original: None,
             close_connection: false,
             abort: false,
             started: std::time::Instant::now(),
+            buffered: None,
+            uuid: OnceCell::new(),
+            source_depth: Cell::new(0),
             groups: SmallVec::new(),
         }
     }
@@ -102,62 +138,130 @@ impl Exchange {
         }
     }
 
-    /// The client's `Host`, or the authority of an absolute target; with the port as it was sent.
+    /// The request's host as the client named it, with the port if it did; empty if it named none.
     pub fn host(&self) -> &str {
-        // An absolute-form target beats the Host header (RFC 9112 section 3.2.2).
-        if let Some(authority) = self.uri.authority() {
-            return authority.as_str();
+        self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The host without its port.
+    pub fn hostname(&self) -> &str {
+        host_of(self.host())
+    }
+
+    /// The decoded path.
+    pub fn path(&self) -> Cow<'_, [u8]> {
+        request_path(&self.uri)
+    }
+
+    /// The target as an upstream gets it: escaped anew where it has bytes that may not stand there.
+    pub fn request_uri(&self) -> Cow<'_, [u8]> {
+        request_uri(&self.uri)
+    }
+
+    /// The request's id (`{http.request.uuid}`), a random UUID that is made when first asked for.
+    pub fn uuid(&self) -> &str {
+        self.uuid.get_or_init(|| {
+            let mut id = [0_u8; 16];
+            // Without a random source the id is always the same: it is only a label.
+            let _ = getrandom::fill(&mut id);
+            id[6] = id[6] & 0x0f | 0x40;
+            id[8] = id[8] & 0x3f | 0x80;
+            let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]).into()
+        })
+    }
+
+    /// The request's id, if something has asked for it; access logs show it then.
+    pub fn uuid_if_made(&self) -> Option<&str> {
+        self.uuid.get().map(|id| &**id)
+    }
+
+    /// Keeps the whole body for placeholders that ask for it; whoever reads the body gets it anew.
+    pub fn keep_body(&mut self, body: Bytes) {
+        self.body = Body::from(body.clone());
+        self.buffered = Some(body);
+    }
+
+    /// The whole body, if it has been kept.
+    pub(super) fn buffered_body(&self) -> &[u8] {
+        self.buffered.as_deref().unwrap_or_default()
+    }
+
+    /// The variable as text; empty if there is none.
+    pub(super) fn var(&self, name: &str) -> Cow<'_, [u8]> {
+        match (self.vars.get(name), name) {
+            (Some(value), _) => value.to_text(),
+            (None, "client_ip") => self
+                .client_ip
+                .map_or(Cow::Borrowed(b""), |ip| Cow::Owned(ip.to_canonical().to_string().into_bytes())),
+            (None, "trusted_proxy") => Cow::Borrowed(if self.trusted_proxy { b"true" } else { b"false" }),
+            _ => Cow::Borrowed(b""),
         }
-        self.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("")
+    }
+
+    /// What handlers have left under this name, or a source knows.
+    pub(super) fn named(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        if let Some(value) = self.named.get(name) {
+            return Some(value.to_text());
+        }
+        let depth = self.source_depth.get();
+        if self.sources.is_empty() || depth >= SOURCE_DEPTH_MAX {
+            return None;
+        }
+        self.source_depth.set(depth + 1);
+        let value = self.sources.iter().find_map(|source| source.value(name, self));
+        self.source_depth.set(depth);
+        value
+    }
+
+    /// A group of the latest match that has it, of the expression called `name` if one is asked for.
+    pub(super) fn capture(&self, name: Option<&str>, key: &GroupKey) -> Option<&[u8]> {
+        let mut latest = self.captures.iter().rev();
+        latest.find_map(|found| match name {
+            Some(name) if name != found.name() => None,
+            _ => found.get(key),
+        })
     }
 }
 
-/// A value of a variable.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// Text; bytes, because header values need not be UTF-8.
-    Text(Cow<'static, [u8]>),
-    /// A whole number.
-    Int(i64),
-    /// Any other number.
-    Float(f64),
-    /// A truth value.
-    Bool(bool),
-}
+#[cfg(test)]
+impl Exchange {
+    /// An exchange for `request` from 192.0.2.1 to 192.0.2.2:8080, without TLS.
+    pub(crate) fn for_test(request: http::Request<Body>) -> Self {
+        let peer = Some(([192, 0, 2, 1], 1234).into());
+        let local = Some(([192, 0, 2, 2], 8080).into());
+        Self::new(request, Arc::new(ConnInfo { peer, local, tls: None }))
+    }
 
-impl Value {
-    /// The value as placeholders print it.
-    pub fn to_text(&self) -> Cow<'_, [u8]> {
-        match self {
-            Self::Text(text) => Cow::Borrowed(text),
-            Self::Int(number) => Cow::Owned(number.to_string().into_bytes()),
-            Self::Float(number) => Cow::Owned(number.to_string().into_bytes()),
-            Self::Bool(truth) => Cow::Borrowed(if *truth { b"true" } else { b"false" }),
+    /// An exchange for `GET target` with these header fields.
+    pub(crate) fn get(target: &str, headers: &[(&str, &str)]) -> Self {
+        let mut request = http::Request::get(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
+        Self::for_test(request.body(Body::Empty).expect("a test's request is valid"))
     }
 }
 
-/// A request's named values. Few are set per request, so a scanned list beats a hash map.
-#[derive(Debug, Default)]
-pub struct Vars(SmallVec<[(Cow<'static, str>, Value); 2]>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Vars {
-    /// The value of `name`.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    #[test]
+    fn an_absolute_target_names_the_host() {
+        let x = Exchange::get("http://other:8/p?q", &[("host", "h")]);
+        assert_eq!(x.host(), "other:8");
+        assert_eq!(x.uri, "/p?q");
+        assert_eq!(Exchange::get("/", &[("host", "h:1")]).host(), "h:1");
     }
 
-    /// Sets `name`, whether or not it had a value.
-    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: Value) {
-        let name = name.into();
-        match self.0.iter_mut().find(|(key, _)| *key == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
-        }
-    }
-
-    /// Forgets `name`.
-    pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(key, _)| key != name);
+    #[test]
+    fn ids_are_random_and_stay() {
+        let x = Exchange::get("/", &[]);
+        assert_eq!(x.uuid_if_made(), None);
+        let id = x.uuid().to_owned();
+        assert_eq!((id.len(), &id[14..15]), (36, "4"));
+        assert_eq!(x.uuid_if_made(), Some(&*id));
+        assert_ne!(Exchange::get("/", &[]).uuid(), id);
     }
 }
