@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::http::{MatcherSet, RouteList};
+use crate::config::http::MatcherSet;
 use crate::config::{Duration, ModuleJson, is_default};
 
 /// The tag of a transport.
@@ -45,9 +45,6 @@ pub struct ReverseProxy {
     /// Addresses and ranges of proxies before us whose `X-Forwarded-*` are believed.
     #[serde(skip_serializing_if = "is_default")]
     pub trusted_proxies: Vec<String>,
-    /// Changes to header fields both ways.
-    #[serde(skip_serializing_if = "is_default")]
-    pub headers: Option<Headers>,
     /// Bytes of a request's body to gather before it is sent on; -1 is all of it.
     #[serde(skip_serializing_if = "is_default")]
     pub request_buffers: i64,
@@ -66,9 +63,6 @@ pub struct ReverseProxy {
     /// Changes to method and target, for the upstream alone.
     #[serde(skip_serializing_if = "is_default")]
     pub rewrite: Option<Value>,
-    /// What to do with an upstream's answer instead of passing it on; the first that matches.
-    #[serde(skip_serializing_if = "is_default")]
-    pub handle_response: Vec<ResponseHandler>,
     /// Says more in the log at level DEBUG.
     #[serde(skip_serializing_if = "is_default")]
     pub verbose_logs: bool,

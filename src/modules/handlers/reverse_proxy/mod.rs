@@ -1,0 +1,11 @@
+//! `reverse_proxy`: passes requests on to other servers, and their answers back.
+
+mod balance;
+mod cookie;
+mod fields;
+mod hosts;
+mod json;
+mod random;
+mod request;
+mod upstreams;
+mod xxhash;

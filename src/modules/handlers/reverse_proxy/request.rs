@@ -1,0 +1,325 @@
+//! A request made ready for upstreams: which of the client's header fields go on, and which are
+//! ours.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, VIA,
+};
+use http::{HeaderMap, Version};
+use ipnet::IpNet;
+
+use super::fields::Fields;
+use crate::http::Exchange;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The client's header fields as upstreams are to see them, before `header_up`.
+///
+/// `trusted` are the proxies whose `X-Forwarded-*` this handler believes, besides the server's own.
+pub fn fields<'a>(x: &'a Exchange, trusted: &[IpNet]) -> Fields<'a> {
+    let mut fields = Fields::new(&x.headers);
+    // An absolute target's host has the last word.
+    if let Some(authority) = x.uri.authority() {
+        fields.set(HOST, authority.as_str().as_bytes());
+    }
+    let wants_trailers = remove_hop_by_hop(&mut fields);
+    if wants_trailers {
+        fields.set(TE, &b"trailers"[..]);
+    }
+    if let Some(protocol) = upgrade(x) {
+        fields.set(CONNECTION, &b"Upgrade"[..]);
+        fields.set(UPGRADE, protocol);
+    }
+    add_forwarded(&mut fields, x, trusted);
+    fields.append(VIA, via(x.version).as_bytes());
+    fields
+}
+
+/// What `Via` says of us and of the protocol version that a message came to us in.
+pub fn via(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0 Tollgate",
+        Version::HTTP_2 => "2.0 Tollgate",
+        Version::HTTP_3 => "3.0 Tollgate",
+        _ => "1.1 Tollgate",
+    }
+}
+
+/// The protocol that the client wants to change to, if we pass that on.
+///
+/// `h2c` never is: requests inside the tunnel would walk past every other handler.
+pub fn upgrade(x: &Exchange) -> Option<Cow<'_, [u8]>> {
+    if x.version != Version::HTTP_11 || !has_token(&x.headers, &CONNECTION, b"upgrade") {
+        return None;
+    }
+    let protocol = x.headers.get(UPGRADE)?.as_bytes().trim_ascii();
+    if protocol.is_empty() || protocol_names(protocol).any(|name| name.eq_ignore_ascii_case(b"h2c")) {
+        return None;
+    }
+    Some(if protocol.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(protocol.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(protocol)
+    })
+}
+
+fn protocol_names(protocols: &[u8]) -> impl Iterator<Item = &[u8]> {
+    protocols.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether a field whose values are lists has this token, in whatever letter case.
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.any(|value| protocol_names(value.as_bytes()).any(|word| word.eq_ignore_ascii_case(token)))
+}
+
+/// Removes what concerns only the client's connection. Whether the client takes trailers, and said
+/// so in a way that is meant for all the way, is the result.
+fn remove_hop_by_hop(fields: &mut Fields<'_>) -> bool {
+    let headers = fields.below();
+    let mut wants_trailers = false;
+    for name in headers.keys().filter(|name| is_hop_by_hop(name)) {
+        if *name == TE {
+            wants_trailers = has_token(headers, &TE, b"trailers") && !has_token(headers, &CONNECTION, b"te");
+        }
+        fields.remove(name);
+    }
+    for value in headers.get_all(CONNECTION) {
+        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            // `Host` is no field of a connection, whatever a client may say.
+            if let Ok(name) = HeaderName::from_bytes(token)
+                && name != HOST
+                && headers.contains_key(&name)
+            {
+                fields.remove(&name);
+            }
+        }
+    }
+    wants_trailers
+}
+
+/// Fields that concern one connection only, whether or not `Connection` names them.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TE
+        || *name == TRAILER
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || *name == PROXY_AUTHENTICATE
+        || *name == PROXY_AUTHORIZATION
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "alt-svc")
+}
+
+/// `X-Forwarded-*`, which tell the upstream of the client. What the client itself says there counts
+/// only if it is a proxy that is trusted.
+fn add_forwarded<'a>(fields: &mut Fields<'a>, x: &'a Exchange, trusted: &[IpNet]) {
+    let Some(peer) = x.conn.peer.map(|peer| peer.ip().to_canonical()) else {
+        // A Unix socket's peer has no address to add.
+        if !x.trusted_proxy {
+            for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST] {
+                fields.remove(&name);
+            }
+            return;
+        }
+        let joined = all_values(fields, &X_FORWARDED_FOR);
+        if !joined.is_empty() {
+            fields.set(X_FORWARDED_FOR, joined);
+        }
+        add_forwarded_origin(fields, x, true);
+        return;
+    };
+    let is_trusted = x.trusted_proxy || trusted.iter().any(|range| range.contains(&peer));
+    let forwarded_for = if is_trusted { forwarded_for(fields, peer) } else { peer.to_string().into_bytes() };
+    fields.set(X_FORWARDED_FOR, forwarded_for);
+    add_forwarded_origin(fields, x, is_trusted);
+}
+
+fn forwarded_for(fields: &Fields<'_>, peer: IpAddr) -> Vec<u8> {
+    let mut chain = all_values(fields, &X_FORWARDED_FOR);
+    if !chain.is_empty() {
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(peer.to_string().as_bytes());
+    chain
+}
+
+/// The scheme and host that the client asked for.
+fn add_forwarded_origin<'a>(fields: &mut Fields<'a>, x: &'a Exchange, is_trusted: bool) {
+    let said = |name: &HeaderName| {
+        let last = fields.below().get_all(name).iter().next_back().filter(|_| is_trusted);
+        // What `Connection` took away is not there any more.
+        last.filter(|value| !value.is_empty() && !fields.omit().contains(name)).map(|value| value.as_bytes())
+    };
+    let scheme: &[u8] = if x.conn.tls.is_some() { b"https" } else { b"http" };
+    let proto = said(&X_FORWARDED_PROTO).unwrap_or(scheme);
+    let host = said(&X_FORWARDED_HOST).unwrap_or_else(|| x.host().as_bytes());
+    fields.set(X_FORWARDED_PROTO, proto);
+    fields.set(X_FORWARDED_HOST, host);
+}
+
+fn all_values(fields: &Fields<'_>, name: &HeaderName) -> Vec<u8> {
+    fields.get_all(name).collect::<Vec<_>>().join(&b", "[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::http::{Body, ConnInfo};
+
+    fn request(headers: &[(&str, &str)]) -> Exchange {
+        let mut request = http::Request::new(Body::Empty);
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let peer = Some("192.0.2.7:1000".parse().unwrap());
+        Exchange::new(request, Arc::new(ConnInfo { peer, local: None, tls: None }))
+    }
+
+    /// What an upstream sees, our own fields left out.
+    fn theirs(x: &Exchange) -> Vec<String> {
+        let ours = ["via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+        shown(x, &[]).into_iter().filter(|line| !ours.contains(&line.split_once(':').unwrap().0)).collect()
+    }
+
+    /// What an upstream sees in our own fields.
+    fn ours(x: &Exchange, trusted: &[&str]) -> Vec<String> {
+        let trusted: Vec<IpNet> = trusted.iter().map(|range| range.parse().unwrap()).collect();
+        shown(x, &trusted).into_iter().filter(|line| line.starts_with(['x', 'v'])).collect()
+    }
+
+    fn shown(x: &Exchange, trusted: &[IpNet]) -> Vec<String> {
+        let map = fields(x, trusted).to_map().unwrap();
+        let mut lines: Vec<_> =
+            map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn fields_of_the_clients_connection_stay_behind() {
+        let x = request(&[
+            ("host", "h"),
+            ("connection", "X-Private, keep-alive, Host"),
+            ("x-private", "1"),
+            ("x-public", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic eDp5"),
+            ("proxy-authenticate", "x"),
+            ("trailer", "X-T"),
+            ("te", "gzip"),
+            ("upgrade", "foo/2"),
+            ("alt-svc", "clear"),
+            ("transfer-encoding", "chunked"),
+        ]);
+        assert_eq!(theirs(&x), ["host: h", "x-public: 1"]);
+    }
+
+    #[test]
+    fn trailers_are_asked_for_only_if_that_was_meant_for_the_upstream() {
+        assert_eq!(theirs(&request(&[("te", "gzip, trailers;q=1")])), [""; 0]);
+        assert_eq!(theirs(&request(&[("te", "gzip, Trailers")])), ["te: trailers"]);
+        assert_eq!(theirs(&request(&[("te", "trailers"), ("connection", "TE")])), [""; 0]);
+    }
+
+    #[test]
+    fn an_upgrade_travels_unless_it_is_h2c_or_of_another_version() {
+        let headers =
+            [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket"), ("sec-websocket-version", "13")];
+        let mut x = request(&headers);
+        let seen = theirs(&x);
+        assert_eq!(seen, ["connection: Upgrade", "sec-websocket-version: 13", "upgrade: websocket"]);
+        x.version = Version::HTTP_10;
+        assert_eq!(theirs(&x), ["sec-websocket-version: 13"]);
+        for protocol in ["h2c", "websocket, H2C"] {
+            let x = request(&[
+                ("connection", "Upgrade, HTTP2-Settings"),
+                ("upgrade", protocol),
+                ("http2-settings", "AAMAAABkAAQAAP__"),
+            ]);
+            assert_eq!(theirs(&x), [""; 0], "{protocol}");
+        }
+        assert_eq!(theirs(&request(&[("connection", "upgrade")])), [""; 0]);
+        assert_eq!(theirs(&request(&[("upgrade", "websocket")])), [""; 0]);
+    }
+
+    const CLAIMS: [(&str, &str); 5] = [
+        ("host", "h:1"),
+        ("x-forwarded-for", "203.0.113.7"),
+        ("x-forwarded-for", "198.51.100.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "front.example"),
+    ];
+
+    #[test]
+    fn a_clients_own_claims_do_not_count() {
+        let expected =
+            ["via: 1.1 Tollgate", "x-forwarded-for: 192.0.2.7", "x-forwarded-host: h:1", "x-forwarded-proto: http"];
+        assert_eq!(ours(&request(&CLAIMS), &[]), expected);
+        assert_eq!(ours(&request(&CLAIMS), &["10.0.0.0/8"]), expected);
+    }
+
+    #[test]
+    fn a_trusted_proxys_claims_are_kept_and_added_to() {
+        let expected = [
+            "via: 1.1 Tollgate",
+            "x-forwarded-for: 203.0.113.7, 198.51.100.1, 192.0.2.7",
+            "x-forwarded-host: front.example",
+            "x-forwarded-proto: https",
+        ];
+        assert_eq!(ours(&request(&CLAIMS), &["192.0.2.0/24"]), expected);
+        let mut x = request(&CLAIMS);
+        x.trusted_proxy = true;
+        assert_eq!(ours(&x, &[]), expected);
+    }
+
+    #[test]
+    fn claims_over_a_unix_socket_count_only_if_it_is_trusted() {
+        let mut x = request(&CLAIMS);
+        x.conn = Arc::new(ConnInfo { peer: None, local: None, tls: None });
+        assert_eq!(ours(&x, &[]), ["via: 1.1 Tollgate"]);
+        x.trusted_proxy = true;
+        let expected = [
+            "via: 1.1 Tollgate",
+            "x-forwarded-for: 203.0.113.7, 198.51.100.1",
+            "x-forwarded-host: front.example",
+            "x-forwarded-proto: https",
+        ];
+        assert_eq!(ours(&x, &[]), expected);
+    }
+
+    #[test]
+    fn claims_that_connection_takes_away_are_gone() {
+        let mut claims = CLAIMS.to_vec();
+        claims.push(("connection", "X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host"));
+        let mut x = request(&claims);
+        x.trusted_proxy = true;
+        let expected =
+            ["via: 1.1 Tollgate", "x-forwarded-for: 192.0.2.7", "x-forwarded-host: h:1", "x-forwarded-proto: http"];
+        assert_eq!(ours(&x, &[]), expected);
+    }
+
+    #[test]
+    fn an_absolute_targets_host_wins_and_via_is_added_to() {
+        let mut x = request(&[("host", "h"), ("via", "1.0 fred")]);
+        x.uri = "http://other.example/abs".parse().unwrap();
+        x.version = Version::HTTP_10;
+        let expected = [
+            "host: other.example",
+            "via: 1.0 Tollgate",
+            "via: 1.0 fred",
+            "x-forwarded-for: 192.0.2.7",
+            "x-forwarded-host: other.example",
+            "x-forwarded-proto: http",
+        ];
+        assert_eq!(shown(&x, &[]), expected);
+    }
+}

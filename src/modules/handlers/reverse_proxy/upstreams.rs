@@ -1,0 +1,154 @@
+//! The upstreams of one handler: where they are and whether they may be used.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::hosts::Host;
+use crate::config::{AddressError, NetworkAddress};
+use crate::http::upstream::Dial;
+use crate::http::{DialText, Exchange, Template};
+
+/// One upstream of a handler.
+pub struct Upstream {
+    /// Its address as the configuration writes it.
+    pub name: Box<str>,
+    /// What all handlers know of that address.
+    pub host: Arc<Host>,
+    /// Where it is.
+    pub location: Location,
+    /// So many requests at a time; `None` is no limit.
+    pub max_requests: Option<usize>,
+    /// So many recent failures take it out; `None` if they don't matter.
+    pub max_fails: Option<usize>,
+    /// What active health checks think of it.
+    pub unhealthy: AtomicBool,
+}
+
+/// Where an upstream is.
+pub enum Location {
+    /// Always at the same place.
+    Fixed(Arc<Target>),
+    /// At a place that depends on the request.
+    PerRequest(Template),
+}
+
+/// An address that can be dialled, and how it is written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// For the transport.
+    pub dial: Dial,
+    /// For placeholders.
+    pub text: Arc<DialText>,
+}
+
+/// Why an address can't be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// It is no network address.
+    #[error("invalid dial address {address}: {source}")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        source: AddressError,
+    },
+    /// It is a range of ports.
+    #[error("dial address must represent precisely one socket: {address} represents {ports}")]
+    Range {
+        /// What was given.
+        address: String,
+        /// How many ports it names.
+        ports: usize,
+    },
+    /// Its network is none that upstreams are reached by.
+    #[error("unsupported network of dial address {0}")]
+    Network(String),
+}
+
+impl Upstream {
+    /// Whether it is up and not full.
+    pub fn is_available(&self) -> bool {
+        !self.unhealthy.load(Ordering::Relaxed)
+            && self.max_fails.is_none_or(|most| self.host.failures() < most)
+            && self.max_requests.is_none_or(|most| self.host.in_flight() < most)
+    }
+
+    /// Where it is for this request.
+    ///
+    /// # Errors
+    /// [`TargetError`], if that depends on the request and leads nowhere.
+    pub fn target(&self, x: &Exchange) -> Result<Arc<Target>, TargetError> {
+        match &self.location {
+            Location::Fixed(target) => Ok(Arc::clone(target)),
+            Location::PerRequest(template) => {
+                let address = template.render(x);
+                Target::parse(&String::from_utf8_lossy(&address)).map(Arc::new)
+            }
+        }
+    }
+}
+
+impl Target {
+    /// Reads a network address of one socket.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn parse(address: &str) -> Result<Self, TargetError> {
+        let parsed: NetworkAddress = address
+            .parse()
+            .map_err(|source| TargetError::Address { address: address.to_owned(), source })?;
+        if parsed.port_count() != 1 {
+            return Err(TargetError::Range { address: address.to_owned(), ports: parsed.port_count() });
+        }
+        let hostport = parsed.join_host_port();
+        let text = DialText {
+            address: format!("{}/{hostport}", parsed.network),
+            hostport,
+            host: parsed.host.clone(),
+            port: parsed.start_port.to_string(),
+        };
+        let dial = match &*parsed.network {
+            "tcp" | "tcp4" | "tcp6" => {
+                // No host means this machine, as for Go's dialer.
+                let host = if parsed.host.is_empty() { "localhost" } else { &parsed.host };
+                Dial::Tcp { host: host.into(), port: parsed.start_port }
+            }
+            "unix" => Dial::Unix(Path::new(&parsed.host).into()),
+            _ => return Err(TargetError::Network(address.to_owned())),
+        };
+        Ok(Self { dial, text: Arc::new(text) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_all_their_forms() {
+        let target = Target::parse("localhost:8080").unwrap();
+        assert_eq!(target.dial, Dial::Tcp { host: "localhost".into(), port: 8080 });
+        assert_eq!(target.text.address, "tcp/localhost:8080");
+        assert_eq!(target.text.hostport, "localhost:8080");
+        let target = Target::parse("[::1]:1").unwrap();
+        assert_eq!(target.dial, Dial::Tcp { host: "::1".into(), port: 1 });
+        assert_eq!((&*target.text.hostport, &*target.text.host, &*target.text.port), ("[::1]:1", "::1", "1"));
+        let target = Target::parse("unix//run/x.sock").unwrap();
+        assert_eq!(target.dial, Dial::Unix(Path::new("/run/x.sock").into()));
+        assert_eq!(target.text.address, "unix//run/x.sock");
+        assert_eq!(Target::parse(":9000").unwrap().dial, Dial::Tcp { host: "localhost".into(), port: 9000 });
+    }
+
+    #[test]
+    fn what_is_not_one_socket_is_refused() {
+        for (address, says) in [
+            ("a:1-3", "represents 3"),
+            ("a:x", "invalid start port"),
+            ("udp/a:1", "unsupported network"),
+        ] {
+            let error = Target::parse(address).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
