@@ -13,6 +13,7 @@ mod matcher;
 mod placeholder;
 mod provision;
 pub mod regexp;
+mod response_matcher;
 mod routes;
 pub mod target;
 mod template;
@@ -28,6 +29,7 @@ pub use handler::{Handler, HandlerType, Outcome, Response, ResponseFilter, Step}
 pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType};
 pub use placeholder::{Placeholder, status_text};
 pub use provision::{Provision, ProvisionError};
+pub use response_matcher::{AnswerMatcher, ResponseMatcher, parse_status, status_matches};
 pub use routes::{ErrorRoutes, Route, Routes, run};
 pub use template::{Part, Template, TemplateError, Unknown, header_value};
 pub use upstream_info::{DialText, UpstreamField, UpstreamInfo};
