@@ -93,7 +93,10 @@ pub fn status_matches(status: StatusCode, expected: i64) -> bool {
     status == expected || (expected < 100 && status / 100 == expected)
 }
 
-fn parse_header(mut cursor: Cursor, headers: &mut BTreeMap<String, Option<Vec<String>>>) -> Result<(), Error> {
+fn parse_header(
+    mut cursor: Cursor,
+    headers: &mut BTreeMap<String, Option<Vec<String>>>,
+) -> Result<(), Error> {
     // The word `header` itself, and what follows on its line as further ones.
     while cursor.next() {
         if !cursor.next_arg() {
@@ -102,7 +105,9 @@ fn parse_header(mut cursor: Cursor, headers: &mut BTreeMap<String, Option<Vec<St
         let field = cursor.val().to_owned();
         if let Some(absent) = field.strip_prefix('!') {
             if absent.is_empty() {
-                return Err(cursor.err("malformed header matcher: must have field name following ! character"));
+                return Err(
+                    cursor.err("malformed header matcher: must have field name following ! character")
+                );
             }
             headers.insert(absent.to_owned(), None);
             if cursor.next_arg() {
@@ -222,7 +227,10 @@ mod tests {
             "status_code": [404, 5],
             "headers": {"X-A": ["1", "2*"], "x-b": null},
         });
-        assert_eq!(read("@m {\n\tstatus 404 5xx\n\theader x-a 1\n\theader x-a 2*\n\theader !x-b\n}"), Ok(json));
+        assert_eq!(
+            read("@m {\n\tstatus 404 5xx\n\theader x-a 1\n\theader x-a 2*\n\theader !x-b\n}"),
+            Ok(json)
+        );
         assert_eq!(read("@m status 2xx"), Ok(serde_json::json!({"status_code": [2]})));
         assert_eq!(read("@m header X-A *"), Ok(serde_json::json!({"headers": {"X-A": ["*"]}})));
     }

@@ -180,11 +180,7 @@ fn sample(pool: &[Arc<Upstream>], size: usize) -> Vec<&Arc<Upstream>> {
 }
 
 /// The weights lay out a round; the turn's place in it falls to one of the upstreams with a weight.
-fn weighted<'u>(
-    pool: &'u [Arc<Upstream>],
-    weights: &[u32],
-    turn: &AtomicU32,
-) -> Option<&'u Arc<Upstream>> {
+fn weighted<'u>(pool: &'u [Arc<Upstream>], weights: &[u32], turn: &AtomicU32) -> Option<&'u Arc<Upstream>> {
     if weights.len() < 2 {
         return pool.first();
     }

@@ -65,10 +65,8 @@ fn round_robin_gives_each_its_turn_and_skips_those_that_are_down() {
 #[test]
 fn weights_lay_out_the_round() {
     let pool = pool("weights", 3);
-    let weighted = |weights: &[u32]| Policy::WeightedRoundRobin {
-        weights: weights.into(),
-        turn: AtomicU32::new(0),
-    };
+    let weighted =
+        |weights: &[u32]| Policy::WeightedRoundRobin { weights: weights.into(), turn: AtomicU32::new(0) };
     let x = request(&[]);
     assert_eq!(play(&weighted(&[3, 1, 0]), &pool, &x, 8), [0, 0, 1, 0, 0, 0, 1, 0]);
     let policy = weighted(&[0, 1, 2]);
@@ -129,10 +127,8 @@ fn a_full_upstream_is_left_out() {
 #[test]
 fn the_same_key_goes_to_the_same_upstream_and_others_spread() {
     let pool = pool("hash", 4);
-    let policy = Policy::Header {
-        field: HeaderName::from_static("x-session"),
-        fallback: Box::new(Policy::First),
-    };
+    let policy =
+        Policy::Header { field: HeaderName::from_static("x-session"), fallback: Box::new(Policy::First) };
     let mut used = Vec::new();
     for session in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
         let chosen = play(&policy, &pool, &request(&[("x-session", session)]), 3);
@@ -152,10 +148,8 @@ fn the_same_key_goes_to_the_same_upstream_and_others_spread() {
 #[test]
 fn the_cookie_policy_sets_its_cookie_only_when_it_chooses_anew() {
     let pool = pool("cookie", 3);
-    let policy = Policy::Cookie {
-        cookie: StickyCookie::new("lb", "s3cret", None),
-        fallback: Box::new(Policy::First),
-    };
+    let policy =
+        Policy::Cookie { cookie: StickyCookie::new("lb", "s3cret", None), fallback: Box::new(Policy::First) };
     let x = request(&[]);
     let fields = Fields::new(&x.headers);
     let chosen = policy.select(&pool, &Subject { x: &x, fields: &fields, target: b"/" }).unwrap();

@@ -60,7 +60,8 @@ impl StickyCookie {
 
 /// Whether the client speaks HTTPS, to us or to a proxy that we trust.
 fn is_https(x: &Exchange) -> bool {
-    let proxied = || x.headers.get_all("x-forwarded-proto").iter().next_back().is_some_and(|proto| proto == "https");
+    let proxied =
+        || x.headers.get_all("x-forwarded-proto").iter().next_back().is_some_and(|proto| proto == "https");
     x.conn.tls.is_some() || (x.trusted_proxy && proxied())
 }
 

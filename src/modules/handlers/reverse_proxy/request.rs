@@ -232,8 +232,11 @@ mod tests {
 
     #[test]
     fn an_upgrade_travels_unless_it_is_h2c_or_of_another_version() {
-        let headers =
-            [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket"), ("sec-websocket-version", "13")];
+        let headers = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+        ];
         let mut x = request(&headers);
         let seen = theirs(&x);
         assert_eq!(seen, ["connection: Upgrade", "sec-websocket-version: 13", "upgrade: websocket"]);
@@ -261,8 +264,12 @@ mod tests {
 
     #[test]
     fn a_clients_own_claims_do_not_count() {
-        let expected =
-            ["via: 1.1 Tollgate", "x-forwarded-for: 192.0.2.7", "x-forwarded-host: h:1", "x-forwarded-proto: http"];
+        let expected = [
+            "via: 1.1 Tollgate",
+            "x-forwarded-for: 192.0.2.7",
+            "x-forwarded-host: h:1",
+            "x-forwarded-proto: http",
+        ];
         assert_eq!(ours(&request(&CLAIMS), &[]), expected);
         assert_eq!(ours(&request(&CLAIMS), &["10.0.0.0/8"]), expected);
     }
@@ -302,8 +309,12 @@ mod tests {
         claims.push(("connection", "X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host"));
         let mut x = request(&claims);
         x.trusted_proxy = true;
-        let expected =
-            ["via: 1.1 Tollgate", "x-forwarded-for: 192.0.2.7", "x-forwarded-host: h:1", "x-forwarded-proto: http"];
+        let expected = [
+            "via: 1.1 Tollgate",
+            "x-forwarded-for: 192.0.2.7",
+            "x-forwarded-host: h:1",
+            "x-forwarded-proto: http",
+        ];
         assert_eq!(ours(&x, &[]), expected);
     }
 

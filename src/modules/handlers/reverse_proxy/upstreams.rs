@@ -95,9 +95,8 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub fn parse(address: &str) -> Result<Self, TargetError> {
-        let parsed: NetworkAddress = address
-            .parse()
-            .map_err(|source| TargetError::Address { address: address.to_owned(), source })?;
+        let parsed: NetworkAddress =
+            address.parse().map_err(|source| TargetError::Address { address: address.to_owned(), source })?;
         if parsed.port_count() != 1 {
             return Err(TargetError::Range { address: address.to_owned(), ports: parsed.port_count() });
         }
@@ -142,11 +141,9 @@ mod tests {
 
     #[test]
     fn what_is_not_one_socket_is_refused() {
-        for (address, says) in [
-            ("a:1-3", "represents 3"),
-            ("a:x", "invalid start port"),
-            ("udp/a:1", "unsupported network"),
-        ] {
+        for (address, says) in
+            [("a:1-3", "represents 3"), ("a:x", "invalid start port"), ("udp/a:1", "unsupported network")]
+        {
             let error = Target::parse(address).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }

@@ -39,8 +39,7 @@ fn stripes(bytes: &[u8]) -> (u64, &[u8]) {
     if stripes.is_empty() {
         return (PRIMES[4], rest);
     }
-    let mut lanes =
-        [PRIMES[0].wrapping_add(PRIMES[1]), PRIMES[1], 0, 0_u64.wrapping_sub(PRIMES[0])];
+    let mut lanes = [PRIMES[0].wrapping_add(PRIMES[1]), PRIMES[1], 0, 0_u64.wrapping_sub(PRIMES[0])];
     for stripe in stripes {
         for (lane, input) in lanes.iter_mut().zip(stripe.as_chunks::<8>().0) {
             *lane = round(*lane, u64::from_le_bytes(*input));
@@ -48,9 +47,9 @@ fn stripes(bytes: &[u8]) -> (u64, &[u8]) {
     }
     let rotated = lanes.iter().zip([1, 7, 12, 18]).map(|(lane, by)| lane.rotate_left(by));
     let merged = rotated.fold(0, u64::wrapping_add);
-    let hash = lanes.iter().fold(merged, |hash, lane| {
-        (hash ^ round(0, *lane)).wrapping_mul(PRIMES[0]).wrapping_add(PRIMES[3])
-    });
+    let hash = lanes
+        .iter()
+        .fold(merged, |hash, lane| (hash ^ round(0, *lane)).wrapping_mul(PRIMES[0]).wrapping_add(PRIMES[3]));
     (hash, rest)
 }
 
