@@ -8,6 +8,9 @@
 pub fn format(text: &str) -> String {
     let mut layout = Layout { out: String::with_capacity(text.len() + text.len() / 8), ..Layout::default() };
     text.trim().chars().for_each(|ch| layout.take(ch));
+    if layout.brace.open && !layout.brace.written {
+        layout.open_block();
+    }
     let laid_out = layout.out.trim();
     let mut out = String::with_capacity(laid_out.len() + 1);
     out.push_str(laid_out);
@@ -244,7 +247,7 @@ impl Layout {
     fn visible(&mut self, ch: char) {
         let after_space = std::mem::take(&mut self.space);
         self.comment = ch == '#';
-        if self.brace.open && after_space && !self.brace.written {
+        if self.brace.open && (after_space || ch == '{') && !self.brace.written {
             self.open_block();
         }
         match ch {
