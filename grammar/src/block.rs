@@ -8,7 +8,7 @@ use crate::env::Env;
 use crate::files::Files;
 use crate::import::{Imports, Surroundings};
 use crate::lexer::tokenize;
-use crate::limits::FILE_BYTES_MAX;
+use crate::limits::{FILE_BYTES_MAX, NESTING_MAX};
 use crate::report::{Error, Warning};
 use crate::source::SourceMap;
 use crate::token::{Origin, Token};
@@ -260,6 +260,7 @@ impl Parser<'_> {
             let Some(token) = self.cursor.token() else { break };
             if token.is_open_brace() {
                 self.nesting += 1;
+                self.check_nesting(self.nesting)?;
                 if !self.cursor.is_next_on_new_line() {
                     return Err(self.cursor.err("Unexpected next token after '{' on same line"));
                 }
@@ -300,6 +301,7 @@ impl Parser<'_> {
             let Some(token) = self.cursor.token() else { break };
             nesting += usize::from(token.is_open_brace());
             nesting -= usize::from(token.is_close_brace());
+            self.check_nesting(nesting)?;
             if nesting > 0 || with_braces {
                 tokens.push(token.clone());
             }
@@ -308,6 +310,13 @@ impl Parser<'_> {
             }
         }
         Err(self.cursor.syntax_err("}"))
+    }
+
+    fn check_nesting(&self, nesting: usize) -> Result<(), Error> {
+        if nesting <= NESTING_MAX {
+            return Ok(());
+        }
+        Err(self.cursor.err(format!("more than {NESTING_MAX} blocks inside one another")))
     }
 
     fn no_open_brace(&self) -> Error {

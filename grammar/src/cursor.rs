@@ -1,7 +1,13 @@
 //! Reading a directive's tokens one by one.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::env::Env;
+use crate::lexer::tokenize;
 use crate::report::Error;
-use crate::token::{Quote, Token};
+use crate::source::SourceMap;
+use crate::token::{Origin, Quote, Token};
 
 /// A directive: its name, and everything up to the end of its line or block.
 pub type Segment = Vec<Token>;
@@ -43,6 +49,13 @@ impl Cursor {
     pub fn new(mut tokens: Vec<Token>) -> Cursor {
         tokens.reverse();
         Cursor { passed: Vec::new(), coming: tokens, nesting: 0 }
+    }
+
+    /// A cursor over a text that is not parsed into blocks, as tests of a directive need it.
+    pub fn from_text(name: &str, text: &str, env: &dyn Env) -> Result<Cursor, Error> {
+        let file = SourceMap::new().add(name, text);
+        let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new() });
+        Ok(Cursor::new(tokenize(&origin, env)?))
     }
 
     // ---- moving ------------------------------------------------------------------------------------------------
@@ -347,10 +360,11 @@ impl Cursor {
     }
 
     fn without_secrets(&self, error: Error) -> Error {
+        let mut seen = HashSet::new();
         let pieces = self.tokens().flat_map(|token| token.env().iter().map(move |piece| (token, piece)));
         pieces.fold(error, |error, (token, piece)| {
             let value = &token.text[piece.range.clone()];
-            if value.len() < SECRET_BYTES_MIN {
+            if value.len() < SECRET_BYTES_MIN || !seen.insert(value) {
                 return error;
             }
             error.hide(value, &format!("{{${}}}", piece.name))
@@ -362,16 +376,21 @@ impl Cursor {
 const SECRET_BYTES_MIN: usize = 8;
 
 /// Reads a bare word as Go's `strconv` would: integer, else number, else boolean, else text.
+///
+/// What JSON has no number for, such as `inf` or `1e999`, stays text.
 fn scalar(text: &str) -> Scalar {
     if let Ok(int) = text.parse() {
         return Scalar::Int(int);
     }
-    if let Ok(float) = text.parse() {
+    if let Some(float) = text.parse().ok().filter(|float: &f64| float.is_finite()) {
         return Scalar::Float(float);
     }
     match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Scalar::Bool(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Scalar::Bool(false),
+        "t" | "T" | "true" | "TRUE" | "True" => Scalar::Bool(true),
+        "f" | "F" | "false" | "FALSE" | "False" => Scalar::Bool(false),
         _ => Scalar::String(text.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

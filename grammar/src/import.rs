@@ -105,7 +105,10 @@ impl<'s> Imports<'s> {
         {
             return Err(Error::at(
                 at,
-                format!("Glob pattern may only contain one wildcard (*), but has others: {pattern}"),
+                format!(
+                    "Glob pattern may only contain one wildcard (*), but has others: {}",
+                    if directive.pattern.has_env() { &pattern } else { &path }
+                ),
             ));
         }
         let matches = glob::matches(files, &path)

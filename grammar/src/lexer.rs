@@ -410,3 +410,6 @@ fn comment(input: Glyphs<'_>) -> Lexed<'_, Trivia> {
     let continued = last.is_some_and(|glyph| glyph.ch == '\\' && same_value(*glyph, rest));
     Ok((rest, if continued { Trivia::ContinuedComment } else { Trivia::Comment }))
 }
+
+#[cfg(test)]
+mod tests;

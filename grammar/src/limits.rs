@@ -7,6 +7,8 @@
 pub const FILE_BYTES_MAX: usize = 16 << 20;
 /// Characters of one file after its environment variables are pasted.
 pub const EXPANDED_CHARS_MAX: usize = 32 << 20;
+/// Blocks inside one another. What reads nested blocks by recursion relies on it.
+pub const NESTING_MAX: usize = 100;
 /// How many `import`s are carried out.
 pub const IMPORTS_MAX: usize = 100_000;
 /// How many tokens all imports together may bring in.

@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(at(0), (1, 1));
         assert_eq!(at(2), (2, 1));
         assert_eq!(at(4), (2, 2));
-        assert_eq!(at(9), (4, 1));
+        assert_eq!(at(10), (4, 1));
         assert_eq!(at(999), (4, 2));
         assert_eq!(file.line_text(2), "üx y");
         assert_eq!(file.line_text(4), "z");

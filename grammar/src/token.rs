@@ -97,7 +97,8 @@ impl Token {
 
     /// Was the whole of `range` written in the Caddyfile itself (not brought by an environment variable)?
     pub fn is_written(&self, range: Range<usize>) -> bool {
-        self.env().iter().all(|piece| piece.range.end <= range.start || range.end <= piece.range.start)
+        let first = self.env().partition_point(|piece| piece.range.end <= range.start);
+        self.env().get(first).is_none_or(|piece| range.end <= piece.range.start)
     }
 
     /// Its text for people: what came out of an environment variable reads `{$NAME}`, since it may be a secret.
@@ -128,10 +129,8 @@ impl Token {
         let mut done = 0;
         for (range, with) in edits {
             text.push_part(self, done..range.start);
-            let touched = self.env().iter().find(|piece| {
-                piece.range.start < range.end && range.start < piece.range.end
-                    || range.contains(&piece.range.start) && piece.range.is_empty()
-            });
+            let first = self.env().partition_point(|piece| piece.range.end <= range.start);
+            let touched = self.env().get(first).filter(|piece| piece.range.start < range.end);
             match touched {
                 Some(piece) => text.push_env(with, &piece.name),
                 None => text.push_str(with),
@@ -179,10 +178,10 @@ impl TextBuilder {
     /// Adds part of a token's text, marked as it is there.
     pub(crate) fn push_part(&mut self, token: &Token, part: Range<usize>) {
         let mut done = part.start;
-        for piece in token.env() {
+        let first = token.env().partition_point(|piece| piece.range.end < part.start);
+        for piece in token.env()[first..].iter().take_while(|piece| piece.range.start <= part.end) {
             let (start, end) = (piece.range.start.max(part.start), piece.range.end.min(part.end));
-            let empty_inside = piece.range.is_empty() && part.contains(&piece.range.start);
-            if start < end || empty_inside {
+            if start < end || piece.range.is_empty() {
                 self.push_str(&token.text[done..start]);
                 self.push_env(&token.text[start..end], &piece.name);
                 done = end;
