@@ -44,6 +44,12 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Notes something odd about a token.
+    pub(super) fn warn(&self, token: &Token, message: &str) {
+        let warning = Warning { message: message.to_owned(), place: Some(Place::of(token)) };
+        self.warnings.borrow_mut().push(warning);
+    }
+
     /// The next name of a route group.
     pub(super) fn next_group(&self) -> String {
         let number = self.groups.get();
@@ -229,8 +235,8 @@ impl<'a> Helper<'a> {
     /// # Errors
     /// Something in the block is wrong.
     pub fn parse_segment_as_subroute(&mut self) -> Result<Subroute, Error> {
-        let said = self.parse_segment_as_config()?;
-        build_subroute(said, self.session, true)
+        let mut said = self.parse_segment_as_config()?;
+        build_subroute(&mut said, self.session, true)
     }
 
     /// Reads a block of directives and leaves them in the order of the text, as `route` does.
@@ -238,7 +244,7 @@ impl<'a> Helper<'a> {
     /// # Errors
     /// Something in the block is wrong, or says something that is no route.
     pub fn parse_segment_as_route(&mut self) -> Result<Subroute, Error> {
-        let said = self.parse_segment_as_config()?;
+        let mut said = self.parse_segment_as_config()?;
         for one in &said {
             if !matches!(one.value, ConfigValue::Route(_) | ConfigValue::Routes(_)) {
                 return Err(self.cursor.err(format!(
@@ -248,7 +254,7 @@ impl<'a> Helper<'a> {
                 )));
             }
         }
-        build_subroute(said, self.session, false)
+        build_subroute(&mut said, self.session, false)
     }
 
     fn parse_segment_as_config(&mut self) -> Result<Vec<Said>, Error> {
@@ -270,7 +276,8 @@ impl<'a> Helper<'a> {
             }
             let matchers = Rc::new(matchers);
             for segment in directives {
-                let helper = Helper { matchers: matchers.clone(), ..self.with_cursor(Cursor::new(segment)) };
+                let mut helper = self.with_cursor(Cursor::new(segment));
+                helper.matchers = matchers.clone();
                 said.extend(helper.nested_directive()?);
             }
         }

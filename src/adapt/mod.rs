@@ -4,22 +4,121 @@
 //! [`Vocabulary`], which [`crate::modules`] fills. The JSON that comes out is Caddy's, so that a Caddyfile and a
 //! JSON file meet before anything is provisioned.
 
+use std::cell::RefCell;
+
+use tollgate_grammar::{Env, Files, Parsed, SourceMap};
+
+use crate::config::{self, Apps, Config, ConfigSettings};
+
+mod authorities;
+mod automation;
+mod automation_policies;
+mod connection_policies;
 mod directive;
 mod go_sort;
 mod helper;
+mod issuers;
+mod listeners;
 mod literal;
+mod logs;
 mod matchers;
+pub mod names;
 mod options;
+mod provenance;
 mod reader;
 mod routes;
+mod server_logs;
+mod server_options;
+mod server_tls;
+mod servers;
+mod shorthands;
+mod site;
+mod site_address;
 mod value;
 mod vocabulary;
 
 pub use directive::{Directive, GlobalOption, MatcherSyntax, Parse, SubmoduleSyntax};
 pub use helper::{Helper, MatcherToken};
+pub use issuers::default_acme_issuers;
 pub use literal::{STAR, matcher_text};
 pub use options::{AutoHttpsOption, Options, ServerOptions, StorageClean};
 pub use reader::{MatcherReader, OptionReader, SubmoduleReader};
+pub use shorthands::shorthand_of;
 pub use tollgate_grammar::{Cursor, Error, Scalar, Segment, Token, Warning};
 pub use value::{Bind, ConfigValue, NamedLog};
 pub use vocabulary::Vocabulary;
+
+/// A Caddyfile as configuration.
+#[derive(Debug)]
+pub struct Adapted {
+    /// The configuration.
+    pub config: Config,
+    /// What is allowed but odd.
+    pub warnings: Vec<Warning>,
+    /// Every file that took part.
+    pub source_map: SourceMap,
+}
+
+/// Adapts a Caddyfile.
+///
+/// `name` is its path as errors show it, and where relative imports start; `text` is what it holds.
+///
+/// # Errors
+/// The first thing that is wrong with it, with its place.
+pub fn adapt(
+    name: &str,
+    text: &str,
+    vocabulary: &Vocabulary,
+    env: &dyn Env,
+    files: &dyn Files,
+) -> Result<Adapted, Error> {
+    let Parsed { source_map, server_blocks: mut blocks, warnings } =
+        tollgate_grammar::parse(name, text, env, files)?;
+    let warnings = RefCell::new(warnings);
+    site::check_keys(&blocks, vocabulary)?;
+    let options = site::take_options(&mut blocks, vocabulary)?;
+    let named_routes = site::take_named_routes(&mut blocks, vocabulary, &options, &warnings)?;
+    let session = helper::Session::new(vocabulary, &options, &warnings);
+    let sites = site::read_sites(blocks, &session)?;
+    let mut pairings = listeners::pair(&sites, &options)?;
+    let mut servers = servers::build(&mut pairings, &named_routes, &session)?;
+    let metrics = hoist_metrics(&mut servers, &options);
+    let http = config::http::App {
+        http_port: options.http_port.unwrap_or_default(),
+        https_port: options.https_port.unwrap_or_default(),
+        grace_period: options.grace_period,
+        shutdown_delay: options.shutdown_delay,
+        metrics,
+        servers,
+    };
+    let apps = Apps {
+        http: (!http.servers.is_empty()).then_some(http),
+        tls: automation::build(&pairings, &options)?,
+        pki: authorities::build(&pairings, &options),
+        other: options.apps.clone(),
+    };
+    let logging = logs::build(&pairings, &options);
+    let mut admin = options.admin.clone();
+    if options.persist_config_off {
+        let settings = &mut admin.get_or_insert_default().config;
+        settings.get_or_insert_with(ConfigSettings::default).persist = Some(false);
+    }
+    let config = Config { admin, logging, storage: options.storage.clone(), apps };
+    Ok(Adapted { config, warnings: warnings.take(), source_map })
+}
+
+/// Metrics belong to the app; those of servers are an old form.
+fn hoist_metrics(
+    servers: &mut std::collections::BTreeMap<String, config::http::Server>,
+    options: &Options,
+) -> Option<config::http::Metrics> {
+    let mut metrics = options.metrics.clone();
+    for server in servers.values_mut() {
+        if let Some(of_server) = server.metrics.take() {
+            // As in Caddy, this form knows `per_host` alone.
+            let per_host = of_server.per_host || metrics.as_ref().is_some_and(|metrics| metrics.per_host);
+            metrics = Some(config::http::Metrics { per_host, ..config::http::Metrics::default() });
+        }
+    }
+    metrics
+}

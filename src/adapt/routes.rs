@@ -11,13 +11,13 @@ use crate::config::http::{Route, RouteList, Subroute};
 /// # Errors
 /// A directive has no place in that order.
 pub(super) fn build_subroute(
-    mut said: Vec<Said>,
+    said: &mut [Said],
     session: &Session<'_>,
     sort: bool,
 ) -> Result<Subroute, Error> {
     if sort {
         let order = &session.options.order;
-        for one in &said {
+        for one in said.iter() {
             if !order.contains(&one.directive) {
                 return Err(Error::new(format!(
                     "directive '{}' is not an ordered HTTP handler, so it cannot be used here - try placing within \
@@ -26,31 +26,34 @@ pub(super) fn build_subroute(
                 )));
             }
         }
-        sort_routes(&mut said, order);
+        sort_routes(said, order);
     }
-    // Of these only the first that matches runs; in the order of their names, so that group numbers are Caddy's.
-    // `rewrite` is in a group even alone, since what it does must not melt into its neighbours.
-    for exclusive in ["handle", "rewrite", "root"] {
-        let count = said.iter().filter(|one| one.directive == exclusive).count();
-        if count < 2 && exclusive != "rewrite" {
-            continue;
-        }
-        let group = session.next_group();
-        for one in said.iter_mut().filter(|one| one.directive == exclusive) {
-            if let ConfigValue::Route(route) = &mut one.value {
-                route.group.clone_from(&group);
-            }
-        }
-    }
+    let groups = exclusive_groups(said, session);
     let mut routes = RouteList::new();
-    for one in said {
-        match one.value {
-            ConfigValue::Route(route) => routes.push(route),
-            ConfigValue::Routes(list) => routes.extend(list),
+    for one in said.iter() {
+        match &one.value {
+            ConfigValue::Route(route) => {
+                let group = groups.iter().find(|(directive, _)| *directive == one.directive);
+                let group = group.map_or_else(|| route.group.clone(), |(_, group)| group.clone());
+                routes.push(Route { group, ..route.clone() });
+            }
+            ConfigValue::Routes(list) => routes.extend(list.iter().cloned()),
             _ => {}
         }
     }
     Ok(Subroute { routes: consolidate(routes), errors: None })
+}
+
+/// The groups of directives of which only the first that matches runs; empty where there is only one to run.
+///
+/// They are counted in the order of their names, so that the numbers are Caddy's. `rewrite` is in a group even
+/// alone, since what it does must not melt into its neighbours.
+fn exclusive_groups(said: &[Said], session: &Session<'_>) -> [(&'static str, String); 3] {
+    ["handle", "rewrite", "root"].map(|directive| {
+        let count = said.iter().filter(|one| one.directive == directive).count();
+        let grouped = count > 1 || directive == "rewrite";
+        (directive, if grouped { session.next_group() } else { String::new() })
+    })
 }
 
 /// Joins neighbours that have the same matchers, group and end.

@@ -1,0 +1,150 @@
+//! Which site is served on which listener.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::site::{Site, SiteAt};
+use super::site_address::SiteAddress;
+use super::{Bind, Error, Options};
+use crate::config::{NetworkAddress, join_host_port, split_network_address};
+
+/// Listeners that serve the same sites: one server.
+pub(super) struct Pairing {
+    /// The listeners' addresses in order, each with its protocols; an empty protocol is the default.
+    pub(super) listeners: BTreeMap<String, BTreeSet<String>>,
+    pub(super) sites: Vec<SiteAt>,
+}
+
+/// Sites by listener's address and protocol.
+type ByListener = BTreeMap<String, BTreeMap<String, Vec<SiteAt>>>;
+
+/// Groups the sites into servers.
+///
+/// Every key of a site goes to the listeners that it and `bind` say. Listeners that serve the very same keys of the
+/// same sites then become one server.
+pub(super) fn pair(sites: &[Site], options: &Options) -> Result<Vec<Pairing>, Error> {
+    let mut by_listener = ByListener::new();
+    for (index, site) in sites.iter().enumerate() {
+        add_site(index, site, options, &mut by_listener)?;
+    }
+    Ok(consolidate(by_listener))
+}
+
+fn add_site(index: usize, site: &Site, options: &Options, all: &mut ByListener) -> Result<(), Error> {
+    let mut keys: BTreeMap<(String, String), Vec<(usize, SiteAddress)>> = BTreeMap::new();
+    for (number, key) in site.keys.iter().enumerate() {
+        let address = SiteAddress::parse(&key.text)
+            .map_err(|error| Error::at_unnamed(key, format!("parsing key: {error}")))?;
+        let listeners = listeners(&address, &site.pile.binds, options).map_err(|error| {
+            let shown = key.shown();
+            Error::at_unnamed(
+                key,
+                format!(
+                    "server block {index}, key {number} ({shown}): determining listener address: {error}"
+                ),
+            )
+        })?;
+        for (listener, mut protocols) in listeners {
+            if protocols.is_empty() {
+                protocols.insert(String::new());
+            }
+            for protocol in protocols {
+                keys.entry((listener.clone(), protocol)).or_default().push((number, address.clone()));
+            }
+        }
+    }
+    for ((listener, protocol), keys) in keys {
+        all.entry(listener).or_default().entry(protocol).or_default().push(SiteAt {
+            index,
+            key_tokens: keys.iter().map(|(number, _)| site.keys[*number].clone()).collect(),
+            keys: keys.iter().map(|(number, _)| *number).collect(),
+            addresses: keys.into_iter().map(|(_, address)| address).collect(),
+            pile: site.pile.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// The listeners of one key, each with its protocols.
+fn listeners(
+    address: &SiteAddress,
+    binds: &[Bind],
+    options: &Options,
+) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+    match address.scheme.as_str() {
+        "" | "http" | "https" => {}
+        "wss" => return Err("the scheme wss:// is only supported in browsers; use https:// instead".into()),
+        "ws" => return Err("the scheme ws:// is only supported in browsers; use http:// instead".into()),
+        scheme => return Err(format!("unsupported URL scheme {scheme}://")),
+    }
+    let (http_port, https_port) = (options.http_port().to_string(), options.https_port().to_string());
+    let port = match (address.port.as_str(), address.scheme.as_str()) {
+        ("", "http") => &http_port,
+        ("", _) => &https_port,
+        _ => &address.port,
+    };
+    if address.scheme == "http" && *port == https_port || address.scheme == "https" && *port == http_port {
+        return Err(format!("[{address}] scheme and port violate convention"));
+    }
+    let any = [Bind { addresses: vec![String::new()], protocols: Vec::new() }];
+    let binds = match (binds, options.default_bind.as_slice()) {
+        ([], []) => &any,
+        ([], default) => default,
+        (binds, _) => binds,
+    };
+    let mut listeners = BTreeMap::new();
+    for bind in binds {
+        for host in &bind.addresses {
+            let listener = listener(host, port)?;
+            listeners.insert(listener, bind.protocols.iter().cloned().collect());
+        }
+    }
+    Ok(listeners)
+}
+
+/// The address of a listener on `host`, which may name a network, and on the site's port.
+fn listener(host: &str, port: &str) -> Result<String, String> {
+    let (network, host, _) =
+        split_network_address(host).map_err(|error| format!("splitting listener address: {error}"))?;
+    let mut text = if network.is_empty() { String::new() } else { format!("{network}/") };
+    if network.starts_with("unix") || network.starts_with("fd") {
+        text.push_str(&host);
+    } else {
+        text.push_str(&join_host_port(&host, port));
+    }
+    let address: NetworkAddress =
+        text.parse().map_err(|error| format!("parsing network address: {error}"))?;
+    Ok(address.to_string())
+}
+
+/// Joins listeners that serve the same.
+fn consolidate(mut by_listener: ByListener) -> Vec<Pairing> {
+    let mut pairings = Vec::new();
+    let all: Vec<(String, String)> = by_listener
+        .iter()
+        .flat_map(|(listener, protocols)| {
+            protocols.keys().map(|protocol| (listener.clone(), protocol.clone()))
+        })
+        .collect();
+    for (listener, protocol) in all {
+        let Some(sites) = by_listener.get_mut(&listener).and_then(|protocols| protocols.remove(&protocol))
+        else {
+            continue; // already joined with an earlier one
+        };
+        let mut listeners = BTreeMap::from([(listener, BTreeSet::from([protocol]))]);
+        for (other, protocols) in &mut by_listener {
+            protocols.retain(|protocol, other_sites| {
+                if !same_sites(&sites, other_sites) {
+                    return true;
+                }
+                listeners.entry(other.clone()).or_default().insert(protocol.clone());
+                false
+            });
+        }
+        pairings.push(Pairing { listeners, sites });
+    }
+    pairings
+}
+
+fn same_sites(a: &[SiteAt], b: &[SiteAt]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.index == b.index && a.keys == b.keys)
+}

@@ -1,0 +1,294 @@
+//! Site blocks: from their directives to what those say.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use tollgate_grammar::ServerBlock;
+
+use super::helper::{NamedMatchers, Session, files_of};
+use super::routes::build_subroute;
+use super::site_address::SiteAddress;
+use super::value::Said;
+use super::{
+    Bind, ConfigValue, Cursor, Error, Helper, NamedLog, OptionReader, Options, Token, Vocabulary, Warning,
+    matchers, provenance, shorthands,
+};
+use crate::config::http::{Route, Subroute};
+use crate::config::{ModuleJson, pki, tls};
+
+/// What the directives of a site say, by where it goes.
+#[derive(Default)]
+pub(super) struct Pile {
+    /// Sorted anew for each server that the site is part of, as Caddy does: sorting twice may not be the same.
+    pub(super) routes: RefCell<Vec<Said>>,
+    /// Sorted in the same way.
+    pub(super) error_routes: RefCell<Vec<Subroute>>,
+    pub(super) binds: Vec<Bind>,
+    pub(super) logs: Vec<NamedLog>,
+    pub(super) authorities: Vec<(String, pki::Ca)>,
+    pub(super) tls: TlsPile,
+    /// Named routes that the site invokes.
+    pub(super) invoked: BTreeSet<String>,
+}
+
+/// What the directives of a site say about TLS.
+#[derive(Default)]
+pub(super) struct TlsPile {
+    pub(super) connection_policies: Vec<tls::ConnectionPolicy>,
+    pub(super) loaders: Vec<(&'static str, Vec<serde_json::Value>)>,
+    pub(super) issuers: Vec<ModuleJson>,
+    pub(super) managers: Vec<ModuleJson>,
+    pub(super) key_type: Option<String>,
+    pub(super) renewal_window_ratio: Option<f64>,
+    pub(super) on_demand: bool,
+    pub(super) reuse_private_keys: bool,
+    pub(super) force_automate: bool,
+}
+
+impl Pile {
+    fn add(&mut self, said: Said) {
+        match said.value {
+            ConfigValue::Route(_) | ConfigValue::Routes(_) => self.routes.get_mut().push(said),
+            ConfigValue::ErrorRoutes(subroute) => self.error_routes.get_mut().push(subroute),
+            ConfigValue::Bind(bind) => self.binds.push(bind),
+            ConfigValue::Log(log) => self.logs.push(log),
+            ConfigValue::CertificateAuthority(id, ca) => self.authorities.push((id, ca)),
+            ConfigValue::CertificateLoader(name, list) => self.tls.loaders.push((name, list)),
+            ConfigValue::CertificateIssuer(issuer) => self.tls.issuers.push(issuer),
+            ConfigValue::CertificateManager(manager) => self.tls.managers.push(manager),
+            ConfigValue::KeyType(key_type) => {
+                self.tls.key_type.get_or_insert(key_type);
+            }
+            ConfigValue::RenewalWindowRatio(ratio) => {
+                self.tls.renewal_window_ratio.get_or_insert(ratio);
+            }
+            ConfigValue::OnDemand => self.tls.on_demand = true,
+            ConfigValue::ReusePrivateKeys => self.tls.reuse_private_keys = true,
+            ConfigValue::ForceAutomate => self.tls.force_automate = true,
+            ConfigValue::ConnectionPolicy(policy) => self.tls.connection_policies.push(*policy),
+        }
+    }
+}
+
+/// A site block with what its directives say.
+pub(super) struct Site {
+    pub(super) keys: Vec<Token>,
+    pub(super) pile: Rc<Pile>,
+}
+
+/// Routes that others invoke by name.
+#[derive(Default)]
+pub(super) struct NamedRoutes {
+    pub(super) routes: BTreeMap<String, Route>,
+    /// The named routes that a named route invokes itself.
+    pub(super) invokes: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Refuses blocks whose keys can't be addresses.
+pub(super) fn check_keys(blocks: &[ServerBlock], vocabulary: &Vocabulary) -> Result<(), Error> {
+    for block in blocks {
+        for (index, key) in block.keys.iter().enumerate() {
+            if index == 0 && key.text.starts_with(matchers::PREFIX) {
+                let message = format!("cannot define a matcher outside of a site block: '{}'", key.shown());
+                return Err(Error::at_front(key, message));
+            }
+            if vocabulary.directive(&key.text).is_some() {
+                let message = format!(
+                    "parsed '{}' as a site address, but it is a known directive; directives must appear in a site \
+                     block",
+                    key.text
+                );
+                return Err(Error::at_front(key, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the global options off the front of the blocks and reads them.
+pub(super) fn take_options(blocks: &mut Vec<ServerBlock>, vocabulary: &Vocabulary) -> Result<Options, Error> {
+    let mut options = Options { order: vocabulary.order().to_vec(), ..Options::default() };
+    if !blocks.first().is_some_and(|block| block.keys.is_empty() && !block.is_named_route) {
+        return Ok(options);
+    }
+    for segment in blocks.remove(0).segments {
+        let Some(name) = segment.first().cloned() else { continue };
+        let Some(row) = vocabulary.option(&name.text) else {
+            let message = format!("unrecognized global option: {}", name.shown());
+            return Err(Error::at_front(&name, message).did_you_mean(&name.text, vocabulary.option_names()));
+        };
+        let mut reader = OptionReader { cursor: Cursor::new(segment), options: &mut options, vocabulary };
+        (row.parse)(&mut reader).map_err(|error| {
+            let context = format!("parsing caddyfile tokens for '{}'", row.name);
+            error.context(context).expected(row.syntax).or_at(&name)
+        })?;
+    }
+    options.sort_servers()?;
+    Ok(options)
+}
+
+/// Takes the named routes out of the blocks and reads them.
+pub(super) fn take_named_routes(
+    blocks: &mut Vec<ServerBlock>,
+    vocabulary: &Vocabulary,
+    options: &Options,
+    warnings: &RefCell<Vec<Warning>>,
+) -> Result<NamedRoutes, Error> {
+    // Their groups are counted apart from those of the sites.
+    let session = Session::new(vocabulary, options, warnings);
+    let mut named = NamedRoutes::default();
+    let (routes, sites): (Vec<_>, Vec<_>) =
+        std::mem::take(blocks).into_iter().partition(|block| block.is_named_route);
+    *blocks = sites;
+    for mut block in routes {
+        let Some(key) = block.keys.first().cloned() else { continue };
+        if block.segments.is_empty() {
+            continue;
+        }
+        for segment in &mut block.segments {
+            provenance::unmark_configuration(segment);
+            shorthands::apply(segment);
+        }
+        let mut helper = Helper {
+            files: Rc::new(files_of(&block.segments)),
+            cursor: Cursor::new(block.segments.concat()),
+            session: &session,
+            matchers: Rc::default(),
+        };
+        let subroute = helper.parse_segment_as_subroute().map_err(|error| error.or_at(&key))?;
+        let handle = match subroute.routes.as_slice() {
+            // As in Caddy, of one route without matchers only the first handler stays.
+            [only] if only.matcher_sets.is_empty() => only.handle.first().cloned().into_iter().collect(),
+            _ => vec![subroute.into_handler()],
+        };
+        let name = key.text.to_string();
+        if named.routes.insert(name.clone(), Route { handle, ..Route::default() }).is_some() {
+            return Err(Error::at_unnamed(&key, format!("cannot have duplicate named_routes: {name}")));
+        }
+        let invoked = session.invoked.take();
+        named.invokes.insert(name, invoked);
+    }
+    Ok(named)
+}
+
+/// Reads all site blocks.
+pub(super) fn read_sites(blocks: Vec<ServerBlock>, session: &Session<'_>) -> Result<Vec<Site>, Error> {
+    blocks.into_iter().map(|block| read_site(block, session)).collect()
+}
+
+fn read_site(mut block: ServerBlock, session: &Session<'_>) -> Result<Site, Error> {
+    if block.keys.is_empty() {
+        let message = "server block without any key is global configuration, and if used, it must be first";
+        return Err(match block.segments.first().and_then(|segment| segment.first()) {
+            Some(token) => Error::at_unnamed(token, message),
+            None => Error::new(message),
+        });
+    }
+    for segment in &mut block.segments {
+        provenance::unmark_configuration(segment);
+        shorthands::apply(segment);
+    }
+    let files = Rc::new(files_of(&block.segments));
+    let (definitions, directives): (Vec<_>, Vec<_>) =
+        block.segments.into_iter().partition(|segment| matchers::is_definition(segment));
+    let mut defined = NamedMatchers::new();
+    for definition in definitions {
+        session.vocabulary.define_matcher(definition, &mut defined)?;
+    }
+    let defined = Rc::new(defined);
+    let mut pile = Pile::default();
+    for segment in directives {
+        let Some(name) = segment.first().cloned() else { continue };
+        let Some(row) = session.vocabulary.directive(&name.text) else {
+            return Err(unrecognized(&name, block.has_braces, session.vocabulary));
+        };
+        let mut helper =
+            Helper { cursor: Cursor::new(segment), session, matchers: defined.clone(), files: files.clone() };
+        for said in helper.directive(row)? {
+            pile.add(said);
+        }
+        pile.invoked.append(&mut session.invoked.borrow_mut());
+    }
+    Ok(Site { keys: block.keys, pile: Rc::new(pile) })
+}
+
+fn unrecognized(name: &Token, has_braces: bool, vocabulary: &Vocabulary) -> Error {
+    let mut message = format!("unrecognized directive: {}", name.shown());
+    if !has_braces {
+        message.push_str(
+            "\nDid you mean to define a second site? If so, you must use curly braces around each site to separate \
+             their configurations.",
+        );
+    }
+    vocabulary.unknown_directive(name, message)
+}
+
+/// A site at one listener: its addresses there, and what it says.
+#[derive(Clone)]
+pub(super) struct SiteAt {
+    /// Which site block it is.
+    pub(super) index: usize,
+    /// Which of its keys are served there.
+    pub(super) keys: Vec<usize>,
+    pub(super) key_tokens: Vec<Token>,
+    pub(super) addresses: Vec<SiteAddress>,
+    pub(super) pile: Rc<Pile>,
+}
+
+impl SiteAt {
+    /// Its hosts, without repetition. None if it is there for all hosts.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        if self.is_catch_all() {
+            return Vec::new();
+        }
+        let mut hosts = Vec::new();
+        for address in &self.addresses {
+            if !hosts.contains(&address.host) {
+                hosts.push(address.host.clone());
+            }
+        }
+        hosts
+    }
+
+    /// Its hosts with their ports where those are special, as a request's Host header has them.
+    pub(super) fn log_hosts(&self) -> Vec<String> {
+        let mut hosts = Vec::new();
+        for address in self.addresses.iter().filter(|address| !address.host.is_empty()) {
+            let host = match address.port.as_str() {
+                "" | "80" | "443" => address.host.clone(),
+                port => crate::config::join_host_port(&address.host, port),
+            };
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        hosts
+    }
+
+    /// Its hosts that are not for plain HTTP, in order.
+    pub(super) fn hosts_not_http(&self, http_port: u16) -> Vec<String> {
+        let http_port = http_port.to_string();
+        let with_tls = |address: &&SiteAddress| {
+            !address.host.is_empty() && address.scheme != "http" && address.port != http_port
+        };
+        let hosts: BTreeSet<String> =
+            self.addresses.iter().filter(with_tls).map(|address| address.host.clone()).collect();
+        hosts.into_iter().collect()
+    }
+
+    /// Whether one of its addresses has no host, so that it is there for all.
+    pub(super) fn is_catch_all(&self) -> bool {
+        self.addresses.iter().any(|address| address.host.is_empty())
+    }
+
+    /// Whether all its addresses say `http://`.
+    pub(super) fn is_all_http(&self) -> bool {
+        self.addresses.iter().all(|address| address.scheme == "http")
+    }
+
+    /// Its routes, in order.
+    pub(super) fn subroute(&self, session: &Session<'_>) -> Result<Subroute, Error> {
+        build_subroute(&mut self.pile.routes.borrow_mut(), session, true)
+    }
+}
