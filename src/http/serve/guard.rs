@@ -1,0 +1,362 @@
+//! The gate before hyper: every byte of an HTTP/1 connection passes here first.
+//!
+//! A guard follows the framing of the requests on a connection, checks each head ([`super::head`])
+//! and lets hyper have it only when it is whole and sound. In the place of a refused head hyper gets
+//! a stand-in, and the service knows by its number that it has to be refused; so answers keep their
+//! order, and nothing behind a doubtful byte is ever read as a request.
+//!
+//! It also keeps the connection's deadlines, which cost no timer: the worker's clock looks at all
+//! connections once a second.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::chunks::{Chunks, ChunksEnd};
+use super::head::{self, Follows, Refusal};
+use crate::http::ConnInfo;
+
+/// How long a connection may wait, and for how much.
+#[derive(Clone, Debug)]
+pub struct WireLimits {
+    /// A request's head may have this many bytes.
+    pub head_bytes_max: usize,
+    /// A head must be complete within this time after its first byte, or the connection's start.
+    pub head_timeout: Option<Duration>,
+    /// A connection may wait this long for its next request.
+    pub idle_timeout: Option<Duration>,
+    /// A client that owes a body must send something within this time.
+    pub read_idle_timeout: Option<Duration>,
+    /// A client must take some of an answer within this time.
+    pub write_idle_timeout: Option<Duration>,
+}
+
+/// What hyper gets in the place of a refused head.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+/// So much is read and thrown away, at most, so that a client can read its answer.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// And for this long.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Where a connection stands in the requests that come in on it.
+#[derive(Debug)]
+enum At {
+    /// In a head, or before one.
+    Head,
+    /// In a body of known length, with this much to come.
+    Body(u64),
+    /// In a chunked body.
+    Chunked(Chunks),
+    /// Behind a refused head: nothing more is read.
+    Refused,
+}
+
+/// A connection's transport, guarded.
+pub(super) struct Guard<T> {
+    io: T,
+    conn: Arc<ConnInfo>,
+    limits: Arc<WireLimits>,
+    at: At,
+    /// The start of a head that is not complete.
+    held: Vec<u8>,
+    /// How far `held` has been looked through: the start of its last line.
+    line: usize,
+    /// Bytes for hyper that had no room in its buffer, and how many of them it has.
+    ready: Vec<u8>,
+    taken: usize,
+    /// Heads that hyper has been given.
+    heads: u32,
+    /// Nothing of an answer is half-written: an interim one may go in between.
+    clean: bool,
+    interim: Vec<u8>,
+    lingered: usize,
+    /// Whether closing the transport takes more than dropping it (TLS).
+    must_shut: bool,
+}
+
+impl<T> Guard<T> {
+    pub(super) fn new(io: T, conn: Arc<ConnInfo>, limits: Arc<WireLimits>, must_shut: bool) -> Self {
+        conn.wire.limit_read(limits.head_timeout);
+        Self {
+            io,
+            conn,
+            limits,
+            at: At::Head,
+            held: Vec::new(),
+            line: 0,
+            ready: Vec::new(),
+            taken: 0,
+            heads: 0,
+            clean: true,
+            interim: Vec::new(),
+            lingered: 0,
+            must_shut,
+        }
+    }
+
+    /// Follows the framing through `bytes`; returns how many of them hyper may have. What is behind
+    /// them belongs to a head that is not complete, or is refused.
+    fn walk(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            match &mut self.at {
+                At::Head => match self.head(rest) {
+                    Ok(Some(length)) => at += length,
+                    Ok(None) => return Ok(at),
+                    Err(refusal) => {
+                        self.conn.wire.refuse(self.heads + 1, refusal);
+                        self.at = At::Refused;
+                        return Ok(at);
+                    }
+                },
+                At::Body(left) => {
+                    let part = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    *left -= part as u64;
+                    at += part;
+                    if *left == 0 {
+                        self.at = At::Head;
+                    }
+                }
+                At::Chunked(chunks) => match chunks.walk(rest) {
+                    Ok(ChunksEnd::At(length)) => {
+                        at += length;
+                        self.at = At::Head;
+                    }
+                    Ok(ChunksEnd::NotYet) => at = bytes.len(),
+                    // The body is broken, so what comes behind it can't be told from it.
+                    Err(()) => return Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunk")),
+                },
+                At::Refused => return Ok(at),
+            }
+        }
+        Ok(at)
+    }
+
+    /// Looks for a whole head at the start of `bytes` and checks it.
+    fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        let end = head::find_end(bytes, &mut self.line)?;
+        if end.unwrap_or(bytes.len()) > self.limits.head_bytes_max {
+            return Err(Refusal::TooLarge);
+        }
+        let Some(end) = end else { return Ok(None) };
+        let follows = head::check(&bytes[..end])?;
+        self.line = 0;
+        self.heads = self.heads.wrapping_add(1);
+        self.at = match follows {
+            Follows::Head => At::Head,
+            Follows::Length(length) => At::Body(length),
+            Follows::Chunks => At::Chunked(Chunks::default()),
+        };
+        Ok(Some(end))
+    }
+
+    /// Deals with what a read has put behind the first `before` bytes of `buf`; returns whether
+    /// hyper has something to look at.
+    fn admit(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<bool> {
+        if self.held.is_empty() {
+            let new = &buf.filled()[before..];
+            let sound = self.walk(new)?;
+            // What is behind a refused head is dropped unread.
+            if !matches!(self.at, At::Refused) {
+                self.held.extend_from_slice(&new[sound..]);
+            }
+            buf.set_filled(before + sound);
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(&buf.filled()[before..]);
+            buf.set_filled(before);
+            let sound = self.walk(&held)?;
+            self.ready = held;
+            self.held = self.ready.split_off(sound);
+        }
+        if matches!(self.at, At::Refused) {
+            self.held.clear();
+            self.ready.extend_from_slice(STAND_IN);
+        }
+        self.hand_over(buf);
+        Ok(buf.filled().len() > before)
+    }
+
+    /// Gives hyper what is ready, as far as there is room.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let part = buf.remaining().min(self.ready.len() - self.taken);
+        buf.put_slice(&self.ready[self.taken..self.taken + part]);
+        self.taken += part;
+        if self.taken == self.ready.len() {
+            self.ready = Vec::new();
+            self.taken = 0;
+        }
+    }
+
+    /// How long this wait for the client may last.
+    fn read_limit(&self) -> Option<Duration> {
+        match &self.at {
+            At::Head if !self.held.is_empty() => None, // Set when the head began, and still running.
+            At::Head if self.conn.wire.is_idle() && self.heads > 0 => self.limits.idle_timeout,
+            At::Head | At::Refused => None,
+            At::Body(_) | At::Chunked(_) => self.limits.read_idle_timeout,
+        }
+    }
+
+    /// Starts the clock for a read that has to wait.
+    fn wait_to_read(&mut self) {
+        let head_begun = matches!(self.at, At::Head) && (!self.held.is_empty() || self.heads == 0);
+        if !head_begun {
+            self.conn.wire.limit_read(self.read_limit());
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.taken < this.ready.len() {
+            this.hand_over(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if this.conn.wire.is_tunnel() {
+            if this.held.is_empty() {
+                return Pin::new(&mut this.io).poll_read(cx, buf);
+            }
+            this.ready = std::mem::take(&mut this.held);
+            this.hand_over(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if matches!(this.at, At::Refused) {
+            // The refusal is being written; hyper closes behind it.
+            return Poll::Pending;
+        }
+        loop {
+            let before = buf.filled().len();
+            let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
+                if this.conn.wire.take_expired() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                this.wait_to_read();
+                return Poll::Pending;
+            };
+            read?;
+            if buf.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            let began = this.held.is_empty();
+            let passed = this.admit(buf, before)?;
+            if this.held.is_empty() {
+                this.conn.wire.limit_read(None);
+            } else if began {
+                // The first bytes of a head have come: the rest must follow in time.
+                this.conn.wire.limit_read(this.limits.head_timeout);
+            }
+            if passed {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Guard<T> {
+    /// Sends interim answers if the wire is between two answers; whatever it can't send it drops.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(interim) = self.conn.wire.take_interim()
+            && self.clean
+        {
+            self.interim.extend_from_slice(&interim);
+        }
+        while !self.interim.is_empty() {
+            let sent = ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.drain(..sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps the clock of a write.
+    fn timed(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let wire = &self.conn.wire;
+        if written.is_ready() {
+            wire.wrote();
+        } else if wire.is_tunnel() {
+            // A tunnel has no deadline of ours.
+        } else if wire.take_expired() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        } else {
+            wire.limit_write(self.limits.write_idle_timeout);
+        }
+        written
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
+        this.clean = false;
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.timed(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
+        this.clean = false;
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.timed(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // hyper flushes when it has nothing left to write.
+        this.clean = true;
+        ready!(this.poll_interim(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    /// Ends the connection. If the client may still be sending, it is first given the end of ours
+    /// and some time, because closing with unread bytes would take its answer away again.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let settled = matches!(this.at, At::Head) && this.held.is_empty() || this.conn.wire.is_tunnel();
+        if settled && !this.must_shut {
+            return Poll::Ready(Ok(()));
+        }
+        if this.lingered == 0 {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            this.conn.wire.limit_read(Some(LINGER));
+            this.lingered = 1;
+        }
+        if settled {
+            return Poll::Ready(Ok(()));
+        }
+        let mut scratch = [0; 4096];
+        while this.lingered < LINGER_BYTES_MAX {
+            let mut buf = ReadBuf::new(&mut scratch);
+            let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, &mut buf) else {
+                return if this.conn.wire.take_expired() { Poll::Ready(Ok(())) } else { Poll::Pending };
+            };
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+            this.lingered += buf.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
