@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::serve::Wire;
+
 /// The two ends of a connection, and its TLS state.
 #[derive(Debug)]
 pub struct ConnInfo {
@@ -12,6 +14,15 @@ pub struct ConnInfo {
     pub local: Option<SocketAddr>,
     /// The TLS session, if there is one.
     pub tls: Option<Arc<TlsInfo>>,
+    /// What the engine keeps of the connection.
+    pub(crate) wire: Wire,
+}
+
+impl ConnInfo {
+    /// A connection between these ends.
+    pub fn new(peer: Option<SocketAddr>, local: Option<SocketAddr>, tls: Option<Arc<TlsInfo>>) -> Self {
+        Self { peer, local, tls, wire: Wire::default() }
+    }
 }
 
 /// What a handshake settled, for placeholders and logs (`{http.request.tls.*}`).

@@ -274,7 +274,7 @@ mod tests {
 
     /// The status of the answer and the order in which the probes ran.
     fn play(routes: Vec<Route>, errors: Option<Vec<Route>>) -> (u16, String) {
-        let conn = ConnInfo { peer: None, local: None, tls: None };
+        let conn = ConnInfo::new(None, None, None);
         let mut x = Exchange::new(http::Request::new(Body::Empty), Arc::new(conn));
         let (routes, errors) = (Routes::new(routes), errors.map(Routes::new));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -8,6 +8,9 @@ const TRAILER_BYTES_MAX: u32 = 16 * 1024;
 /// A size line may be this long at most, with its extensions.
 const SIZE_LINE_BYTES_MAX: u32 = 1024;
 
+/// So many hexadecimal digits fill 64 bits.
+const SIZE_DIGITS_MAX: u8 = 16;
+
 /// Where a chunked body stands.
 #[derive(Debug)]
 pub(super) enum Chunks {
@@ -70,10 +73,9 @@ impl Chunks {
         *self = match (&*self, byte) {
             (Self::Size { size, digits: 1.. }, b'\r') => Self::SizeLf { size: *size },
             (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size: *size, seen: 0 },
-            (Self::Size { size, digits: ..16 }, _) => {
+            (Self::Size { size, digits }, _) if *digits < SIZE_DIGITS_MAX => {
                 let digit = char::from(byte).to_digit(16).ok_or(())?;
-                let digits = if let Self::Size { digits, .. } = self { *digits + 1 } else { 1 };
-                Self::Size { size: size << 4 | u64::from(digit), digits }
+                Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
             (Self::Extension { size, .. }, b'\r') => Self::SizeLf { size: *size },
             (Self::Extension { size, seen }, b'\t' | b' '..=b'~' | 0x80..) if *seen < SIZE_LINE_BYTES_MAX => {
@@ -84,7 +86,9 @@ impl Chunks {
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::default(),
             (Self::Trailer { line: 0, cr: true, .. }, b'\n') => return Ok(true),
-            (Self::Trailer { seen, cr: true, .. }, b'\n') => Self::Trailer { seen: *seen, line: 0, cr: false },
+            (Self::Trailer { seen, cr: true, .. }, b'\n') => {
+                Self::Trailer { seen: *seen, line: 0, cr: false }
+            }
             (Self::Trailer { cr: true, .. }, _) | (Self::Trailer { .. }, b'\n') => return Err(()),
             (Self::Trailer { seen, line, .. }, _) if *seen < TRAILER_BYTES_MAX => {
                 let cr = byte == b'\r';

@@ -98,6 +98,23 @@ impl<T> Guard<T> {
         }
     }
 
+    /// Puts bytes that were read before there was a guard where its first read finds them.
+    pub(super) fn prime(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        let sound = self.walk(&bytes)?;
+        self.ready = bytes;
+        self.held = self.ready.split_off(sound);
+        self.refuse_rest();
+        Ok(())
+    }
+
+    /// Behind a refused head there is nothing but the stand-in.
+    fn refuse_rest(&mut self) {
+        if matches!(self.at, At::Refused) {
+            self.held.clear();
+            self.ready.extend_from_slice(STAND_IN);
+        }
+    }
+
     /// Follows the framing through `bytes`; returns how many of them hyper may have. What is behind
     /// them belongs to a head that is not complete, or is refused.
     fn walk(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -174,10 +191,7 @@ impl<T> Guard<T> {
             self.ready = held;
             self.held = self.ready.split_off(sound);
         }
-        if matches!(self.at, At::Refused) {
-            self.held.clear();
-            self.ready.extend_from_slice(STAND_IN);
-        }
+        self.refuse_rest();
         self.hand_over(buf);
         Ok(buf.filled().len() > before)
     }
@@ -213,11 +227,7 @@ impl<T> Guard<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.taken < this.ready.len() {
             this.hand_over(buf);
@@ -238,7 +248,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
         loop {
             let before = buf.filled().len();
             let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
-                if this.conn.wire.take_expired() {
+                if this.conn.wire.take_read_expired() {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 this.wait_to_read();
@@ -251,7 +261,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
             let began = this.held.is_empty();
             let passed = this.admit(buf, before)?;
             if this.held.is_empty() {
-                this.conn.wire.limit_read(None);
+                this.conn.wire.read();
             } else if began {
                 // The first bytes of a head have come: the rest must follow in time.
                 this.conn.wire.limit_read(this.limits.head_timeout);
@@ -288,7 +298,7 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
             wire.wrote();
         } else if wire.is_tunnel() {
             // A tunnel has no deadline of ours.
-        } else if wire.take_expired() {
+        } else if wire.take_write_expired() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         } else {
             wire.limit_write(self.limits.write_idle_timeout);
@@ -350,7 +360,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         while this.lingered < LINGER_BYTES_MAX {
             let mut buf = ReadBuf::new(&mut scratch);
             let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, &mut buf) else {
-                return if this.conn.wire.take_expired() { Poll::Ready(Ok(())) } else { Poll::Pending };
+                return if this.conn.wire.take_read_expired() { Poll::Ready(Ok(())) } else { Poll::Pending };
             };
             if read.is_err() || buf.filled().is_empty() {
                 break;

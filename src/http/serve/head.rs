@@ -85,14 +85,43 @@ const fn classes() -> [u8; 256] {
         }
         if matches!(
             b,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
         ) {
             class |= TOKEN;
         }
         if matches!(
             b,
-            b'!' | b'$' | b'%' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'-' | b'.' | b':' | b';'
-                | b'=' | b'[' | b']' | b'_' | b'~'
+            b'!' | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b'-'
+                | b'.'
+                | b':'
+                | b';'
+                | b'='
+                | b'['
+                | b']'
+                | b'_'
+                | b'~'
         ) {
             class |= HOST;
         }
@@ -170,7 +199,9 @@ fn request_line(head: &[u8]) -> Result<(u8, &[u8]), Refusal> {
     let (target, rest) = rest.split_at(length);
     check_target(&head[..method], target)?;
     let minor = match rest {
-        [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b'\r', b'\n', ..] => minor - b'0',
+        [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b'\r', b'\n', ..] => {
+            minor - b'0'
+        }
         [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r', b'\n', ..]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
@@ -316,7 +347,10 @@ mod tests {
             (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", BadRequest),
             (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", BadRequest),
             (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", BadRequest),
-            (b"P / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", BadRequest),
+            (
+                b"P / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+                BadRequest,
+            ),
             (b"P / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", TransferCoding),
             (b"P / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n", TransferCoding),
             (b"P / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", BadRequest),

@@ -22,12 +22,15 @@ pub struct Wire {
     refusal: AtomicU8,
     /// Requests that were answered or are being answered.
     requests: AtomicU32,
-    /// A request is being answered.
-    in_flight: AtomicBool,
+    /// Requests that are being answered; with HTTP/2 there may be several.
+    in_flight: AtomicU32,
+    /// With HTTP/2: how long, in seconds, the connection may be without a request.
+    idle_seconds: AtomicU32,
     /// The second (see [`seconds`]) at which waiting to read, or to write, ends; 0 for never.
     read_deadline: AtomicU32,
     write_deadline: AtomicU32,
-    expired: AtomicBool,
+    read_expired: AtomicBool,
+    write_expired: AtomicBool,
     draining: AtomicBool,
     /// The connection has left HTTP behind.
     tunnel: AtomicBool,
@@ -44,7 +47,10 @@ impl Wire {
     pub(super) fn begin(&self) -> Option<Refusal> {
         let number = self.requests.load(Relaxed).wrapping_add(1);
         self.requests.store(number, Relaxed);
-        self.in_flight.store(true, Relaxed);
+        self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);
+        if self.idle_seconds.load(Relaxed) != 0 {
+            self.limit_read(None);
+        }
         if self.refused_at.load(Relaxed) != number {
             return None;
         }
@@ -53,7 +59,20 @@ impl Wire {
 
     /// The present answer has been sent, or given up.
     pub(super) fn end(&self) {
-        self.in_flight.store(false, Relaxed);
+        let left = self.in_flight.load(Relaxed).saturating_sub(1);
+        self.in_flight.store(left, Relaxed);
+        let idle = self.idle_seconds.load(Relaxed);
+        if left == 0 && idle != 0 {
+            self.limit_read(Some(Duration::from_secs(idle.into())));
+        }
+    }
+
+    /// From now on the connection may be without a request for `limit` only. This is for HTTP/2,
+    /// where no guard sees how requests follow each other.
+    pub(super) fn limit_idle(&self, limit: Option<Duration>) {
+        let seconds = limit.map_or(0, |limit| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX).max(1));
+        self.idle_seconds.store(seconds, Relaxed);
+        self.limit_read(limit);
     }
 
     /// Request `number` will be refused.
@@ -64,7 +83,7 @@ impl Wire {
 
     /// Whether no request is being answered.
     pub(super) fn is_idle(&self) -> bool {
-        !self.in_flight.load(Relaxed)
+        self.in_flight.load(Relaxed) == 0
     }
 
     /// From now on the bytes are not HTTP any more.
@@ -106,13 +125,26 @@ impl Wire {
         }
     }
 
+    /// Something could be written after all.
     pub(super) fn wrote(&self) {
         self.write_deadline.store(0, Relaxed);
+        self.write_expired.store(false, Relaxed);
     }
 
-    /// Whether a deadline has passed since the last look.
-    pub(super) fn take_expired(&self) -> bool {
-        self.expired.load(Relaxed) && self.expired.swap(false, Relaxed)
+    /// Whether reading has waited too long, since the last look.
+    pub(super) fn take_read_expired(&self) -> bool {
+        self.read_expired.load(Relaxed) && self.read_expired.swap(false, Relaxed)
+    }
+
+    /// Whether writing has waited too long, since the last look.
+    pub(super) fn take_write_expired(&self) -> bool {
+        self.write_expired.load(Relaxed) && self.write_expired.swap(false, Relaxed)
+    }
+
+    /// Something could be read after all.
+    pub(super) fn read(&self) {
+        self.read_deadline.store(0, Relaxed);
+        self.read_expired.store(false, Relaxed);
     }
 
     /// Whether the connection is to end after the present answer.
@@ -136,8 +168,12 @@ impl Wire {
             let deadline = deadline.load(Relaxed);
             deadline != 0 && deadline < now
         };
-        if passed(&self.read_deadline) || passed(&self.write_deadline) {
-            self.expired.store(true, Relaxed);
+        if passed(&self.read_deadline) {
+            self.read_expired.store(true, Relaxed);
+            self.waker.wake();
+        }
+        if passed(&self.write_deadline) {
+            self.write_expired.store(true, Relaxed);
             self.waker.wake();
         }
     }
@@ -157,8 +193,8 @@ fn after(limit: Duration) -> u32 {
 }
 
 thread_local! {
-    /// The worker's connections.
-    static CONNECTIONS: RefCell<Slab<Arc<ConnInfo>>> = const { RefCell::new(Slab::new()) };
+    /// The worker's connections, each with the number of its listening address.
+    static CONNECTIONS: RefCell<Slab<(u64, Arc<ConnInfo>)>> = const { RefCell::new(Slab::new()) };
 }
 
 /// A connection's place in its worker's list, for as long as it lives.
@@ -166,8 +202,8 @@ pub(super) struct Registered(usize);
 
 impl Registered {
     /// Puts a connection on the list.
-    pub(super) fn new(conn: Arc<ConnInfo>) -> Self {
-        Self(CONNECTIONS.with_borrow_mut(|connections| connections.insert(conn)))
+    pub(super) fn new(conn: Arc<ConnInfo>, slot: u64) -> Self {
+        Self(CONNECTIONS.with_borrow_mut(|connections| connections.insert((slot, conn))))
     }
 }
 
@@ -182,21 +218,29 @@ impl Drop for Registered {
     }
 }
 
+/// How many connections this worker has.
+pub(super) fn connections() -> usize {
+    CONNECTIONS.with_borrow(Slab::len)
+}
+
 /// Looks at the deadlines of this worker's connections; to be called every second.
 pub(super) fn sweep() {
     let now = seconds();
     CONNECTIONS.with_borrow(|connections| {
-        for (_, conn) in connections {
+        for (_, (_, conn)) in connections {
             conn.wire.check_deadlines(now);
         }
     });
 }
 
-/// Calls `visit` with each of this worker's connections.
-pub(super) fn for_each(mut visit: impl FnMut(&ConnInfo)) {
+/// Ends this worker's connections after their present answers; only those of one listening address
+/// if it is given.
+pub(super) fn drain(slot: Option<u64>) {
     CONNECTIONS.with_borrow(|connections| {
-        for (_, conn) in connections {
-            visit(conn);
+        for (_, (of, conn)) in connections {
+            if slot.is_none_or(|slot| slot == *of) {
+                conn.wire.drain();
+            }
         }
     });
 }

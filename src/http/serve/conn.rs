@@ -1,0 +1,296 @@
+//! One connection from its first byte to its last: which protocol it speaks, and hyper's service
+//! for it.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+
+use super::guard::Guard;
+use super::head::Refusal;
+use super::listener::{Rewind, Slot};
+use super::wire::Registered;
+use crate::http::conn_info::TlsInfo;
+use crate::http::{Body, BodyError, ConnInfo, Exchange};
+
+/// A TLS handshake must be done within this time.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// hyper gathers this much of an answer at most before the client has to take some.
+const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// What a listener with TLS says to a client without, as Go does.
+const PLAIN_ON_TLS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+/// How an HTTP/2 connection begins (RFC 9113 section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves a connection that has just been accepted, to its end.
+pub(super) async fn serve<T>(mut io: T, conn: ConnInfo, slot: Arc<Slot>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let bound = slot.bound();
+    let Ok(first) = first_bytes(&mut io, bound.server.limits().head_timeout).await else { return };
+    if first.is_empty() {
+        return;
+    }
+    let Some(tls) = &bound.tls else {
+        if bound.server.takes_h2c() && is_preface(&first) {
+            return h2(Rewind::new(io, first), conn, slot).await;
+        }
+        return h1(io, first, conn, slot, false).await;
+    };
+    if first[0] != TLS_HANDSHAKE {
+        if first.first().is_some_and(u8::is_ascii_uppercase) {
+            let _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, io.write_all(PLAIN_ON_TLS)).await;
+        }
+        return;
+    }
+    let shaking = handshake(Rewind::new(io, first), tls);
+    let Ok(Some(io)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await else { return };
+    let info = tls_info(io.get_ref().1);
+    let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
+    let conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
+    if speaks_h2 {
+        h2(io, conn, slot).await;
+    } else {
+        h1(io, Vec::new(), conn, slot, true).await;
+    }
+}
+
+/// The content type of a TLS handshake record (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+type TlsStream<T> = tokio_rustls::server::TlsStream<T>;
+
+/// Shakes hands by the connection policy that the client's hello asks for.
+async fn handshake<T>(io: T, policies: &crate::tls::ConnectionPolicies) -> Option<TlsStream<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let acceptor = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io);
+    let start = match acceptor.await {
+        Ok(start) => start,
+        Err(error) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            return None;
+        }
+    };
+    let Some(config) = policies.select(&start.client_hello()) else {
+        tracing::debug!("no TLS connection policy for this client");
+        return None;
+    };
+    match start.into_stream(config).await {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            None
+        }
+    }
+}
+
+fn tls_info(session: &rustls::ServerConnection) -> TlsInfo {
+    TlsInfo {
+        version: session.protocol_version(),
+        cipher_suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
+        alpn: session.alpn_protocol().map(<[u8]>::to_vec),
+        server_name: session.server_name().map(str::to_ascii_lowercase),
+        resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        client_certificates: session
+            .peer_certificates()
+            .map(|chain| chain.iter().map(|cert| cert.clone().into_owned()).collect())
+            .unwrap_or_default(),
+    }
+}
+
+/// Waits for the first bytes, which tell what the client speaks. Until they come the connection
+/// costs neither a buffer nor hyper's state.
+async fn first_bytes<T: AsyncRead + Unpin>(io: &mut T, limit: Option<Duration>) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into());
+    }
+    let mut read = |cx: &mut Context<'_>| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            Pin::new(&mut *io).poll_read(cx, &mut buf).map_ok(|()| buf.filled().to_vec())
+        })
+    };
+    let early = poll_fn(|cx| Poll::Ready(read(cx))).await;
+    if let Poll::Ready(bytes) = early {
+        return bytes;
+    }
+    // Timers are dear, and the client has usually spoken by now; only who waits pays for one.
+    let waiting = poll_fn(read);
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| Ok(Vec::new())),
+        None => waiting.await,
+    }
+}
+
+fn is_preface(first: &[u8]) -> bool {
+    first.len() >= 3 && first.starts_with(&H2_PREFACE[..first.len().min(H2_PREFACE.len())])
+}
+
+/// HTTP/1: hyper behind a guard.
+async fn h1<T>(io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, must_shut: bool)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let conn = Arc::new(conn);
+    let limits = slot.bound().server.limits().clone();
+    let registered = Registered::new(conn.clone(), slot.id());
+    let head_bytes_max = limits.head_bytes_max;
+    let mut guard = Guard::new(io, conn.clone(), limits, must_shut);
+    if guard.prime(first).is_err() {
+        return;
+    }
+    let service = {
+        let conn = conn.clone();
+        service_fn(move |request| answer(request, conn.clone(), slot.clone()))
+    };
+    let connection = hyper::server::conn::http1::Builder::new()
+        .title_case_headers(true)
+        .max_buf_size(WRITE_BUFFER_BYTES_MAX.max(head_bytes_max * 2))
+        .serve_connection(TokioIo::new(guard), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut draining = false;
+    let ended = poll_fn(|cx| {
+        conn.wire.register(cx.waker());
+        if conn.wire.is_draining() && !draining {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
+        tracing::trace!(%error, "connection ended");
+    }
+    drop(registered);
+}
+
+/// HTTP/2, with bounds on what a client can make it keep and do.
+async fn h2<T>(io: T, conn: ConnInfo, slot: Arc<Slot>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let conn = Arc::new(conn);
+    let limits = slot.bound().server.limits().clone();
+    conn.wire.limit_idle(limits.idle_timeout);
+    let registered = Registered::new(conn.clone(), slot.id());
+    let service = {
+        let conn = conn.clone();
+        service_fn(move |request| answer(request, conn.clone(), slot.clone()))
+    };
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(250)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .max_send_buf_size(WRITE_BUFFER_BYTES_MAX)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .keep_alive_interval(limits.write_idle_timeout)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let mut draining = false;
+    let ended = poll_fn(|cx| {
+        conn.wire.register(cx.waker());
+        let idle = conn.wire.take_read_expired() && conn.wire.is_idle();
+        if (conn.wire.is_draining() || idle) && !draining {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
+        tracing::trace!(%error, "connection ended");
+    }
+    drop(registered);
+}
+
+/// The connection ends without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler aborted the connection")]
+struct Aborted;
+
+/// hyper's service: a request in, an answer out.
+async fn answer(
+    request: http::Request<Incoming>,
+    conn: Arc<ConnInfo>,
+    slot: Arc<Slot>,
+) -> Result<http::Response<Answer>, Aborted> {
+    let refusal = conn.wire.begin();
+    // From here on `Answer` sees to it that the request counts as ended.
+    let mut answer = Answer { body: Body::Empty, conn: conn.clone() };
+    if let Some(refusal) = refusal {
+        return Ok(refused(refusal, answer));
+    }
+    let server = slot.bound().server.clone();
+    let request = request
+        .map(|body| if http_body::Body::is_end_stream(&body) { Body::Empty } else { Body::Incoming(body) });
+    let mut x = Exchange::new(request, conn);
+    let response = server.serve(&mut x).await;
+    if x.abort {
+        return Err(Aborted);
+    }
+    let (mut parts, body) = response.into_parts();
+    if x.close_connection && x.version < http::Version::HTTP_2 {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer.body = body;
+    Ok(http::Response::from_parts(parts, answer))
+}
+
+/// The answer to a request that was refused before it was one.
+fn refused(refusal: Refusal, mut answer: Answer) -> http::Response<Answer> {
+    let (status, text) = refusal.answer();
+    answer.body = Body::from(text);
+    let mut response = http::Response::new(answer);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A body on its way to the client. While it lives its request is in flight.
+struct Answer {
+    body: Body,
+    conn: Arc<ConnInfo>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.conn.wire.end();
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,141 @@
+//! The engine from outside: start, change what is listened to, stop.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::listener::{self, Bound, Listener, Slot};
+use super::worker::{self, Command};
+use crate::config::NetworkAddress;
+use crate::http::Server;
+use crate::tls::ConnectionPolicies;
+
+/// What is to be served at one address.
+pub struct Listen {
+    /// The address, of one port.
+    pub address: NetworkAddress,
+    /// What answers there.
+    pub server: Arc<Server>,
+    /// How TLS is spoken there, if it is.
+    pub tls: Option<Arc<ConnectionPolicies>>,
+}
+
+/// An address can't be listened to.
+#[derive(Debug, thiserror::Error)]
+#[error("listening on {address}: {source}")]
+pub struct ListenError {
+    /// The address.
+    pub address: String,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// The worker threads. There is one engine in a process, and it outlives configurations.
+pub struct Engine {
+    workers: Vec<mpsc::Sender<Command>>,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    next_slot: AtomicU64,
+}
+
+impl Engine {
+    /// Starts so many workers.
+    ///
+    /// # Errors
+    /// The system has no thread left, or none of what a runtime needs.
+    pub fn start(workers: NonZeroUsize) -> io::Result<Self> {
+        let workers = (0..workers.get()).map(worker::start).collect::<io::Result<_>>()?;
+        Ok(Self { workers, slots: Mutex::default(), next_slot: AtomicU64::new(0) })
+    }
+
+    /// Makes `listens`, and nothing else, what is served.
+    ///
+    /// Addresses that are new are bound first; if one can't be, nothing has changed. Those that stay
+    /// keep their sockets, and from their next request on connections are served anew. Those that
+    /// are gone are closed, and their connections end after their present answers.
+    ///
+    /// # Errors
+    /// The first address that can't be bound.
+    pub async fn apply(&self, listens: Vec<Listen>) -> Result<(), ListenError> {
+        let mut fresh = Vec::new();
+        let mut kept = Vec::new();
+        let mut names = HashSet::new();
+        for listen in listens {
+            let name = listen.address.to_string();
+            if !names.insert(name.clone()) {
+                continue;
+            }
+            let bound = Bound { server: listen.server, tls: listen.tls };
+            match self.slot(&name) {
+                Some(slot) => kept.push((slot, bound)),
+                None => {
+                    let sockets = self
+                        .open(&listen.address)
+                        .map_err(|source| ListenError { address: name.clone(), source })?;
+                    let id = self.next_slot.fetch_add(1, Ordering::Relaxed);
+                    fresh.push((name, Arc::new(Slot::new(id, bound)), sockets));
+                }
+            }
+        }
+        // Nothing can fail from here on.
+        for (slot, bound) in kept {
+            slot.rebind(bound);
+        }
+        for (name, slot, sockets) in fresh {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let _ = worker.send(Command::Listen(socket, slot.clone())).await;
+            }
+            self.lock().insert(name, slot);
+        }
+        for slot in self.take_gone(&names) {
+            for worker in &self.workers {
+                let _ = worker.send(Command::Unlisten(slot.id())).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Accepts no more, and waits until what has begun is done, at most for `grace` if it is given.
+    pub async fn shutdown(self, grace: Option<Duration>) {
+        let mut stopping = Vec::new();
+        for worker in &self.workers {
+            let (done, stopped) = oneshot::channel();
+            if worker.send(Command::Stop(grace, done)).await.is_ok() {
+                stopping.push(stopped);
+            }
+        }
+        for stopped in stopping {
+            let _ = stopped.await;
+        }
+    }
+
+    fn open(&self, address: &NetworkAddress) -> io::Result<Vec<Listener>> {
+        if address.is_unix() {
+            let (path, mode) = address.unix_path().map_err(io::Error::other)?;
+            let first = listener::listen_unix(path.as_ref(), mode)?;
+            // A Unix socket has one queue; the workers share it.
+            let others: Vec<_> =
+                (1..self.workers.len()).map(|_| first.try_clone()).collect::<Result<_, _>>()?;
+            return Ok(std::iter::once(first).chain(others).map(Listener::Unix).collect());
+        }
+        listener::listen_tcp(&address.host, address.start_port, self.workers.len())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, name: &str) -> Option<Arc<Slot>> {
+        self.lock().get(name).cloned()
+    }
+
+    fn take_gone(&self, names: &HashSet<String>) -> Vec<Arc<Slot>> {
+        let mut slots = self.lock();
+        let gone: Vec<String> = slots.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        gone.iter().filter_map(|name| slots.remove(name)).collect()
+    }
+}

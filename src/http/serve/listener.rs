@@ -1,0 +1,165 @@
+//! Listening sockets, and what stands behind each of them.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::Server;
+use crate::tls::ConnectionPolicies;
+
+/// So many connections may wait to be accepted; the kernel lowers it to its own bound.
+const BACKLOG: i32 = 4096;
+
+/// What a listener serves at the moment.
+pub(super) struct Bound {
+    pub(super) server: Arc<Server>,
+    pub(super) tls: Option<Arc<ConnectionPolicies>>,
+}
+
+/// One listening address. It outlives configurations that keep it: a reload only changes what is
+/// behind it, so no connection is refused and none that waits is lost.
+pub(super) struct Slot {
+    id: u64,
+    bound: ArcSwap<Bound>,
+}
+
+impl Slot {
+    pub(super) fn new(id: u64, bound: Bound) -> Self {
+        Self { id, bound: ArcSwap::from_pointee(bound) }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What is behind the address now.
+    pub(super) fn bound(&self) -> Arc<Bound> {
+        self.bound.load_full()
+    }
+
+    /// Puts something else behind it.
+    pub(super) fn rebind(&self, bound: Bound) {
+        self.bound.store(Arc::new(bound));
+    }
+}
+
+/// A listening socket that one worker accepts from.
+pub(super) enum Listener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Opens one TCP socket for each worker on the same address. The kernel spreads connections over
+/// them, so that no two workers share a queue.
+pub(super) fn listen_tcp(host: &str, port: u16, workers: usize) -> io::Result<Vec<Listener>> {
+    let address = resolve(host, port)?;
+    (0..workers).map(|_| socket(address).map(Listener::Tcp)).collect()
+}
+
+/// Without a host, all addresses of both families, as in Go.
+fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    if host.is_empty() {
+        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let has_ipv6 = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))
+            .and_then(|probe| probe.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()))
+            .is_ok();
+        return Ok(if has_ipv6 { both } else { SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)) });
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port))?.collect::<Vec<_>>();
+    // A name such as localhost means its IPv4 address first, as in Go.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.into_iter().next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
+}
+
+fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit this, which saves a call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Opens a Unix socket, in the place of one that a dead process has left behind.
+pub(super) fn listen_unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+/// A stream of which the beginning has already been read.
+pub(super) struct Rewind<T> {
+    first: Vec<u8>,
+    taken: usize,
+    io: T,
+}
+
+impl<T> Rewind<T> {
+    pub(super) fn new(io: T, first: Vec<u8>) -> Self {
+        Self { first, taken: 0, io }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.taken < this.first.len() {
+            let part = buf.remaining().min(this.first.len() - this.taken);
+            buf.put_slice(&this.first[this.taken..this.taken + part]);
+            this.taken += part;
+            if this.taken == this.first.len() {
+                this.first = Vec::new();
+                this.taken = 0;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Rewind<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,14 @@
+//! The engine: worker threads, their listeners and connections, and what guards them.
+
+mod chunks;
+mod conn;
+mod engine;
+mod guard;
+mod head;
+mod listener;
+mod wire;
+mod worker;
+
+pub use engine::{Engine, Listen, ListenError};
+pub use guard::WireLimits;
+pub use wire::Wire;

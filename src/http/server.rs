@@ -1,0 +1,126 @@
+//! One server of `apps.http`: its routes, its limits, and the first and last steps of every request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+
+use super::serve::WireLimits;
+use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run};
+use crate::config;
+
+/// The name under which the product answers, in `Server` and `Via`.
+pub const PRODUCT: &str = "Tollgate";
+
+/// A request's head may have this many bytes, as in Caddy since 2.11.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Go reads so much more than the limit before it complains.
+const HEAD_BYTES_SLACK: usize = 4 * 1024;
+/// How long a client may neither send nor take anything while it owes it, as in Caddy since 2.11.
+const STALL: Duration = Duration::from_secs(60);
+/// A request's head must come within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection may wait this long for its next request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A provisioned server.
+pub struct Server {
+    routes: Routes,
+    errors: Option<Routes>,
+    limits: Arc<WireLimits>,
+    takes_h2c: bool,
+}
+
+impl Server {
+    /// Builds a server and everything in it.
+    ///
+    /// # Errors
+    /// The first part that can't be built, or that asks for what there isn't.
+    pub fn provision(
+        name: &str,
+        config: &config::http::Server,
+        ctx: &mut Provision<'_>,
+    ) -> Result<Self, ProvisionError> {
+        let at = |error: ProvisionError| error.at(format!("server {name}"));
+        let routes = ctx.routes(&config.routes).map_err(at)?;
+        let errors = match &config.errors {
+            Some(errors) => Some(ctx.routes(&errors.routes).map_err(|error| at(error.at("error routes")))?),
+            None => None,
+        };
+        Ok(Self {
+            routes,
+            errors,
+            limits: Arc::new(limits(config)),
+            takes_h2c: config.protocols.is_empty()
+                || config.protocols.iter().any(|protocol| protocol == "h2c" || protocol == "h2"),
+        })
+    }
+
+    /// How long and how much its clients may.
+    pub(super) fn limits(&self) -> &Arc<WireLimits> {
+        &self.limits
+    }
+
+    /// Whether it takes HTTP/2 without TLS from clients that begin with it.
+    pub(super) fn takes_h2c(&self) -> bool {
+        self.takes_h2c
+    }
+
+    /// Answers one request.
+    pub(super) async fn serve(&self, x: &mut Exchange) -> Response {
+        if let Some(answer) = first_look(x) {
+            return answer;
+        }
+        x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
+        run(&self.routes, self.errors.as_ref(), x).await
+    }
+}
+
+/// Brings requests of all HTTP versions to one form, as Go does before Caddy sees them: the target
+/// is a path, and `Host` is whom it is for. Answers what no route has to see.
+fn first_look(x: &mut Exchange) -> Option<Response> {
+    if x.method == Method::OPTIONS && x.uri.path() == "*" {
+        return Some(Response::new(Body::Empty));
+    }
+    if let Some(authority) = x.uri.authority() {
+        // An absolute target beats the Host field (RFC 9112 section 3.2.2), as does `:authority`.
+        let host = HeaderValue::from_str(authority.as_str());
+        let path = x.uri.path_and_query().cloned();
+        if let Ok(host) = host {
+            x.headers.insert(header::HOST, host);
+        }
+        x.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
+    if let Some(expect) = x.headers.get(header::EXPECT)
+        && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        x.close_connection = true;
+        return Some(status(StatusCode::EXPECTATION_FAILED));
+    }
+    if x.version == http::Version::HTTP_11 && x.headers.get(header::HOST).is_some_and(HeaderValue::is_empty) {
+        let mut answer = status(StatusCode::BAD_REQUEST);
+        answer.headers_mut().insert(header::SERVER, HeaderValue::from_static(PRODUCT));
+        return Some(answer);
+    }
+    None
+}
+
+fn status(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+fn limits(config: &config::http::Server) -> WireLimits {
+    let or = |said: config::Duration, default| {
+        if said == config::Duration::ZERO { Some(default) } else { said.positive() }
+    };
+    let head_bytes = usize::try_from(config.max_header_bytes).unwrap_or(0);
+    WireLimits {
+        head_bytes_max: HEAD_BYTES_SLACK + if head_bytes == 0 { HEAD_BYTES_MAX } else { head_bytes },
+        head_timeout: or(config.read_header_timeout, HEAD_TIMEOUT),
+        idle_timeout: or(config.idle_timeout, IDLE_TIMEOUT),
+        read_idle_timeout: or(config.read_idle_timeout, STALL),
+        write_idle_timeout: or(config.write_idle_timeout, STALL),
+    }
+}
