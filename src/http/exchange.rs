@@ -230,7 +230,7 @@ impl Exchange {
     pub(crate) fn for_test(request: http::Request<Body>) -> Self {
         let peer = Some(([192, 0, 2, 1], 1234).into());
         let local = Some(([192, 0, 2, 2], 8080).into());
-        Self::new(request, Arc::new(ConnInfo { peer, local, tls: None }))
+        Self::new(request, Arc::new(ConnInfo::new(peer, local, None)))
     }
 
     /// An exchange for `GET target` with these header fields.

@@ -34,7 +34,7 @@ fn request(headers: &[(&'static str, &'static str)]) -> Exchange {
         request.headers_mut().append(*name, HeaderValue::from_static(value));
     }
     let peer = Some("192.0.2.7:1000".parse().unwrap());
-    Exchange::new(request, Arc::new(ConnInfo { peer, local: None, tls: None }))
+    Exchange::new(request, Arc::new(ConnInfo::new(peer, None, None)))
 }
 
 /// The indexes of the upstreams that `times` requests get; 99 for none.

@@ -75,7 +75,7 @@ mod tests {
     fn request(trusted_proxy: bool) -> Exchange {
         let mut request = http::Request::new(Body::Empty);
         request.headers_mut().insert("x-forwarded-proto", "https".parse().unwrap());
-        let mut x = Exchange::new(request, Arc::new(ConnInfo { peer: None, local: None, tls: None }));
+        let mut x = Exchange::new(request, Arc::new(ConnInfo::new(None, None, None)));
         x.trusted_proxy = trusted_proxy;
         x
     }

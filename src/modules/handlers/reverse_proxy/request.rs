@@ -180,7 +180,7 @@ mod tests {
             request.headers_mut().append(name, value.parse().unwrap());
         }
         let peer = Some("192.0.2.7:1000".parse().unwrap());
-        Exchange::new(request, Arc::new(ConnInfo { peer, local: None, tls: None }))
+        Exchange::new(request, Arc::new(ConnInfo::new(peer, None, None)))
     }
 
     /// What an upstream sees, our own fields left out.
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn claims_over_a_unix_socket_count_only_if_it_is_trusted() {
         let mut x = request(&CLAIMS);
-        x.conn = Arc::new(ConnInfo { peer: None, local: None, tls: None });
+        x.conn = Arc::new(ConnInfo::new(None, None, None));
         assert_eq!(ours(&x, &[]), ["via: 1.1 Tollgate"]);
         x.trusted_proxy = true;
         let expected = [
