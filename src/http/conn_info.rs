@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::{HeaderMap, StatusCode};
+
 use super::serve::Wire;
 
 /// The two ends of a connection, and its TLS state.
@@ -22,6 +24,24 @@ impl ConnInfo {
     /// A connection between these ends.
     pub fn new(peer: Option<SocketAddr>, local: Option<SocketAddr>, tls: Option<Arc<TlsInfo>>) -> Self {
         Self { peer, local, tls, wire: Wire::default() }
+    }
+
+    /// Sends the head of an interim answer (1xx) before the real one, over HTTP/1.1. Where it can't
+    /// go in time it is left out, which RFC 9110 section 15.2 allows.
+    pub fn send_interim(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut head = Vec::with_capacity(256);
+        let reason = status.canonical_reason().unwrap_or("");
+        head.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
+        for (name, value) in headers {
+            super::upstream::write_field(&mut head, name, value.as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        self.wire.push_interim(&head);
+    }
+
+    /// From the present answer on the connection is a tunnel and no HTTP any more.
+    pub fn begin_tunnel(&self) {
+        self.wire.begin_tunnel();
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`crate::modules`] provisions. No string is scanned for `{` here at request time, see
 //! [`Template`].
 
+mod alias_fields;
 mod body;
 pub mod conn_info;
 mod error;
@@ -19,6 +20,7 @@ pub mod serve;
 mod server;
 pub mod target;
 mod template;
+mod trusted_proxies;
 pub mod upstream;
 mod upstream_info;
 mod values;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, header};
 
+use super::alias_fields::AliasFields;
 use super::serve::WireLimits;
+use super::trusted_proxies::TrustedProxies;
 use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run};
 use crate::config;
 
@@ -29,6 +31,8 @@ pub struct Server {
     errors: Option<Routes>,
     limits: Arc<WireLimits>,
     takes_h2c: bool,
+    trusted_proxies: Option<TrustedProxies>,
+    alias_fields: AliasFields,
 }
 
 impl Server {
@@ -51,6 +55,8 @@ impl Server {
             routes,
             errors,
             limits: Arc::new(limits(config)),
+            trusted_proxies: TrustedProxies::provision(config).map_err(at)?,
+            alias_fields: AliasFields::provision(config).map_err(at)?,
             takes_h2c: config.protocols.is_empty()
                 || config.protocols.iter().any(|protocol| protocol == "h2c" || protocol == "h2"),
         })
@@ -71,25 +77,19 @@ impl Server {
         if let Some(answer) = first_look(x) {
             return answer;
         }
+        self.alias_fields.filter(&mut x.headers);
+        if let Some(proxies) = &self.trusted_proxies {
+            proxies.judge(x);
+        }
         x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
         run(&self.routes, self.errors.as_ref(), x).await
     }
 }
 
-/// Brings requests of all HTTP versions to one form, as Go does before Caddy sees them: the target
-/// is a path, and `Host` is whom it is for. Answers what no route has to see.
+/// Answers what Go's server answers before Caddy sees it.
 fn first_look(x: &mut Exchange) -> Option<Response> {
     if x.method == Method::OPTIONS && x.uri.path() == "*" {
         return Some(Response::new(Body::Empty));
-    }
-    if let Some(authority) = x.uri.authority() {
-        // An absolute target beats the Host field (RFC 9112 section 3.2.2), as does `:authority`.
-        let host = HeaderValue::from_str(authority.as_str());
-        let path = x.uri.path_and_query().cloned();
-        if let Ok(host) = host {
-            x.headers.insert(header::HOST, host);
-        }
-        x.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     }
     if let Some(expect) = x.headers.get(header::EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")

@@ -44,7 +44,7 @@ fn sends_zero_length(method: &Method) -> bool {
 }
 
 /// One field. Names are sent as `Title-Case`, which careless recipients still rely on.
-fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+pub(crate) fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     let name = name.as_str().as_bytes();
     out.reserve(name.len() + value.len() + 4);
     let mut first = true;

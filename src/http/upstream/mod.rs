@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use tokio::io::AsyncWrite as _;
 
 pub use dial::{Dial, TlsDial, UpstreamIo};
+pub(super) use encode::field as write_field;
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use h1::UpstreamBody;
 pub(crate) use pool::sweep;
