@@ -5,6 +5,7 @@
 #   OLLAMA_HOST      where Ollama listens; loopback unless set, since whoever reaches it needs no key
 #   GATEWAY_CONFIG   the Caddyfile (default: /etc/caddy/Caddyfile)
 #   KEY_VALIDATOR    a program that answers the gateway's questions about keys; none unless the image sets it
+#   STEADY_SECONDS   how long a child must have run to be started again when it ends (default: 10)
 #
 # A child that ends after a while is started again. One that ends soon after its start, or with status 0,
 # ends the container with its status: it would fare no better another time, or was meant to end.
@@ -13,7 +14,7 @@
 # The key is never printed, and only the gateway gets it.
 set -euo pipefail
 
-readonly STEADY_SECONDS=10 # a child that ran this long is worth starting again
+readonly STEADY_SECONDS=${STEADY_SECONDS:-10} # a child that ran this long is worth starting again
 readonly DRAIN_SECONDS=5   # for the gateway to finish its answers
 readonly END_SECONDS=3     # for the others; with the above less than the 10 s that Docker waits
 

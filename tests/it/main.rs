@@ -1,1 +1,5 @@
 //! Integration tests.
+
+mod entrypoint;
+mod images;
+mod support;
