@@ -2,10 +2,11 @@
 
 pub mod handlers;
 pub mod matchers;
+pub mod options;
 
 use crate::module::Registry;
 
 /// The registry of everything in this folder.
 pub fn registry() -> Registry {
-    Registry::new(&[handlers::TABLE, matchers::TABLE])
+    Registry::new(&[handlers::TABLE, matchers::TABLE, options::TABLE])
 }
