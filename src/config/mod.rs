@@ -14,6 +14,7 @@ mod admin;
 pub mod dirs;
 mod duration;
 mod header_name;
+pub mod headers;
 pub mod http;
 pub mod logging;
 mod module;

@@ -61,9 +61,9 @@ impl Template {
         Self { parts: Scanner { text, unknown, parts: Vec::new(), literal: String::new() }.scan(), unknown }
     }
 
-    /// A template of one part.
-    pub(super) fn of(part: Part, unknown: Unknown) -> Self {
-        Self { parts: Box::new([part]), unknown }
+    /// A template of these parts.
+    pub(super) fn from_parts(parts: Vec<Part>, unknown: Unknown) -> Self {
+        Self { parts: parts.into(), unknown }
     }
 
     /// The parts, for those who must tell written text from values (wildcards count only in text).

@@ -43,6 +43,11 @@ impl FileValue {
         Cow::Owned(self.0.text.load().to_vec())
     }
 
+    /// Whether there is no text, or no file.
+    pub fn is_empty(&self) -> bool {
+        self.0.text.load().is_empty()
+    }
+
     fn refresh(&self) {
         let elapsed = |shared: &Shared| u64::try_from(shared.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (now, last) = (elapsed(&self.0), self.0.read_at.load(Ordering::Relaxed));

@@ -231,7 +231,7 @@ impl Replacement {
                 }
                 part => {
                     groups(&std::mem::take(&mut literal), &mut pieces);
-                    pieces.push(Piece::Value(Template::of(part.clone(), unknown)));
+                    pieces.push(Piece::Value(Template::from_parts(vec![part.clone()], unknown)));
                 }
             }
         }
