@@ -79,15 +79,16 @@ impl ResponseHeaderOps {
     }
 }
 
-/// Which answers are meant. What is not said matches every answer.
+/// Which answers are meant; what is not said matches every answer
+/// (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/intercept/handle_response/match/>).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResponseMatcher {
-    /// One of these statuses; a single digit stands for all that begin with it.
+    /// The status must be one of these; a single digit stands for its class.
     #[serde(skip_serializing_if = "is_default")]
-    pub status_code: Vec<u16>,
-    /// Header fields, as in the `header` matcher: `null` for a field that must not be there, no values
-    /// for one that must.
+    pub status_code: Option<Vec<i64>>,
+    /// Each field must have one of these values, where `*` may stand at either end; an empty list
+    /// wants it to be there, and `null` not to be.
     #[serde(skip_serializing_if = "is_default")]
     pub headers: BTreeMap<String, Option<Vec<String>>>,
 }

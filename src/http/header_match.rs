@@ -1,16 +1,15 @@
-//! Matching of header fields, of requests and of answers.
+//! Matching of a request's header fields, and of texts with wildcards at their ends.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use http::HeaderName;
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, StatusCode};
 use memchr::memmem;
 
 use super::constant_time;
 use super::template::{Part, Template, Unknown};
 use super::{Exchange, Placeholder};
-use crate::config;
 
 /// Header fields that must all be as they are said to be.
 #[derive(Debug)]
@@ -65,11 +64,6 @@ impl TextPattern {
         Self::from_parts(Template::compile(text, Unknown::Empty).parts().to_vec(), false)
     }
 
-    /// Compiles a value with wildcards at its ends and without placeholders.
-    pub fn literal(text: &str) -> Self {
-        Self::from_parts(vec![Part::Literal(text.into())], true)
-    }
-
     fn from_parts(mut parts: Vec<Part>, wildcards: bool) -> Self {
         if let [Part::Literal(text)] = &*parts
             && &**text == "*"
@@ -110,12 +104,11 @@ impl TextPattern {
         Template::compile(text, Unknown::Empty).parts().iter().any(Part::is_secret)
     }
 
-    /// Whether `value` matches. `x` is where placeholders look; without it they are empty.
-    pub fn matches(&self, value: &[u8], x: Option<&Exchange>) -> bool {
+    /// Whether `value` matches; placeholders are looked up in `x`.
+    pub fn matches(&self, value: &[u8], x: &Exchange) -> bool {
         let text = match &self.text {
             PatternText::Fixed(text) => Cow::Borrowed(&**text),
             PatternText::Dynamic(template) => {
-                let Some(x) = x else { return false };
                 if has_empty_file(template) {
                     return false;
                 }
@@ -155,15 +148,13 @@ fn has_empty_file(template: &Template) -> bool {
 impl HeaderMatch {
     /// Compiles what the configuration says of a request's fields, with placeholders in the values.
     pub fn compile(fields: &BTreeMap<String, Option<Vec<String>>>) -> Self {
-        Self::with(fields, TextPattern::compile)
-    }
-
-    fn with(fields: &BTreeMap<String, Option<Vec<String>>>, pattern: impl Fn(&str) -> TextPattern) -> Self {
         let field = |(name, values): (&String, &Option<Vec<String>>)| {
             let allowed = match values.as_deref() {
                 None => Allowed::Absent,
                 Some([]) => Allowed::Present,
-                Some(values) => Allowed::OneOf(values.iter().map(|value| pattern(value)).collect()),
+                Some(values) => {
+                    Allowed::OneOf(values.iter().map(|value| TextPattern::compile(value)).collect())
+                }
             };
             // What is no name is never there.
             (name.parse().ok(), allowed)
@@ -176,51 +167,22 @@ impl HeaderMatch {
         self.0.iter().all(|(name, allowed)| match name {
             // An empty Host is as good as none.
             Some(name) if *name == HOST && x.host().is_empty() => matches!(allowed, Allowed::Absent),
-            name => allowed.matches(&x.headers, name.as_ref(), Some(x)),
+            name => allowed.matches(x, name.as_ref()),
         })
-    }
-
-    /// Whether an answer's header fields match.
-    fn matches_answer(&self, headers: &HeaderMap) -> bool {
-        self.0.iter().all(|(name, allowed)| allowed.matches(headers, name.as_ref(), None))
     }
 }
 
 impl Allowed {
-    fn matches(&self, headers: &HeaderMap, name: Option<&HeaderName>, x: Option<&Exchange>) -> bool {
+    fn matches(&self, x: &Exchange, name: Option<&HeaderName>) -> bool {
         let Some(name) = name else { return matches!(self, Self::Absent) };
         match self {
-            Self::Absent => !headers.contains_key(name),
-            Self::Present => headers.contains_key(name),
-            Self::OneOf(patterns) => headers
-                .get_all(name)
-                .iter()
-                .any(|value| patterns.iter().any(|pattern| pattern.matches(value.as_bytes(), x))),
+            Self::Absent => !x.headers.contains_key(name),
+            Self::Present => x.headers.contains_key(name),
+            Self::OneOf(patterns) => {
+                let mut values = x.headers.get_all(name).iter();
+                values.any(|value| patterns.iter().any(|pattern| pattern.matches(value.as_bytes(), x)))
+            }
         }
-    }
-}
-
-/// Which answers are meant.
-#[derive(Debug)]
-pub struct ResponseMatcher {
-    statuses: Box<[u16]>,
-    headers: HeaderMatch,
-}
-
-impl ResponseMatcher {
-    /// Compiles what the configuration says of an answer. There are no placeholders in it.
-    pub fn compile(config: &config::headers::ResponseMatcher) -> Self {
-        Self {
-            statuses: config.status_code.clone().into(),
-            headers: HeaderMatch::with(&config.headers, TextPattern::literal),
-        }
-    }
-
-    /// Whether an answer of this status with these fields is meant.
-    pub fn matches(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        let status = status.as_u16();
-        let meant = |said: &u16| *said == status || (*said < 100 && status / 100 == *said);
-        (self.statuses.is_empty() || self.statuses.iter().any(meant)) && self.headers.matches_answer(headers)
     }
 }
 
@@ -230,7 +192,7 @@ mod tests {
 
     fn matches(pattern: &str, value: &str) -> bool {
         let x = Exchange::get("/?star=*&empty=", &[("x-v", "v")]);
-        TextPattern::compile(pattern).matches(value.as_bytes(), Some(&x))
+        TextPattern::compile(pattern).matches(value.as_bytes(), &x)
     }
 
     #[test]
@@ -302,18 +264,5 @@ mod tests {
         assert!(!request(json!({"X-A": ["one"]}), &[("x-a", "zzz, one")]));
         assert!(request(json!({"no name": null, "Host": ["h"]}), &[("host", "h")]));
         assert!(!request(json!({"no name": ["*"]}), &[]));
-    }
-
-    #[test]
-    fn answers_match_by_status_and_fields() {
-        let matcher = |json| ResponseMatcher::compile(&serde_json::from_value(json).unwrap());
-        let headers = HeaderMap::from_iter([(HOST, "{env.PATH}".parse().unwrap())]);
-        let status = |code| StatusCode::from_u16(code).unwrap();
-        let fours = matcher(serde_json::json!({"status_code": [4, 503]}));
-        assert!(fours.matches(status(404), &headers) && fours.matches(status(503), &headers));
-        assert!(!fours.matches(status(200), &headers) && !fours.matches(status(500), &headers));
-        // Nothing is filled in here.
-        let host = matcher(serde_json::json!({"headers": {"Host": ["{env.*"], "X": null}}));
-        assert!(host.matches(status(200), &headers));
     }
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::regexp::{Regexp, Replacement};
 use super::template::{Part, Template, Unknown, header_value};
-use super::{Exchange, FieldValue, Fields, Placeholder, ProvisionError, Response, ResponseMatcher, target};
+use super::{AnswerMatcher, Exchange, FieldValue, Fields, Placeholder, ProvisionError, Response, target};
 use crate::config::headers as config;
 
 /// Changes to header fields: all deleted, added, set, deleted, replaced, in this order.
@@ -282,7 +282,7 @@ impl Replace {
 #[derive(Debug)]
 pub struct ResponseHeaderOps {
     ops: HeaderOps,
-    require: Option<ResponseMatcher>,
+    require: Option<AnswerMatcher>,
     deferred: bool,
 }
 
@@ -294,7 +294,7 @@ impl ResponseHeaderOps {
     pub fn compile(config: &config::ResponseHeaderOps) -> Result<Self, ProvisionError> {
         Ok(Self {
             ops: HeaderOps::compile(&config.ops())?,
-            require: config.require.as_ref().map(ResponseMatcher::compile),
+            require: config.require.as_ref().map(|matcher| matcher.compile()).transpose()?,
             deferred: config.deferred,
         })
     }

@@ -35,7 +35,7 @@ pub use error::HandlerError;
 pub use exchange::{Exchange, OriginalRequest};
 pub use handler::{Handler, HandlerType, Outcome, Response, ResponseFilter, Step};
 pub use header_fields::{FieldValue, Fields};
-pub use header_match::{HeaderMatch, ResponseMatcher, TextPattern};
+pub use header_match::{HeaderMatch, TextPattern};
 pub use header_ops::{HeaderOps, ResponseHeaderOps};
 pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType};
 pub use placeholder::{Placeholder, status_text};

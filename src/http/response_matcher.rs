@@ -3,24 +3,11 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, StatusCode};
-use serde::{Deserialize, Serialize};
 
 use super::ProvisionError;
 use crate::adapt::{Cursor, Error};
-use crate::config::{canonical_header_name, is_default};
-
-/// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/intercept/handle_response/match/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ResponseMatcher {
-    /// The status must be one of these; a single digit stands for its class.
-    #[serde(skip_serializing_if = "is_default")]
-    pub status_code: Option<Vec<i64>>,
-    /// Each field must have one of these values, where `*` may stand at either end; an empty list
-    /// wants it to be there, and `null` not to be.
-    #[serde(skip_serializing_if = "is_default")]
-    pub headers: BTreeMap<String, Option<Vec<String>>>,
-}
+use crate::config::canonical_header_name;
+pub use crate::config::headers::ResponseMatcher;
 
 impl ResponseMatcher {
     /// Reads a matcher's definition, whose name is the cursor's current token. Name and matcher are
