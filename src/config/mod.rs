@@ -20,6 +20,7 @@ pub mod logging;
 mod module;
 pub mod pki;
 mod size;
+pub mod subject;
 pub mod tls;
 mod weak_string;
 

@@ -1,14 +1,38 @@
-//! Certificates, the local certificate authority and their resolvers.
+//! Certificates, handshakes and trust.
+//!
+//! A configuration's `tls` and `pki` apps become one [`App`]: the certificates that it loads or
+//! manages ([`CertificateStore`]), the authorities that issue them ([`Authorities`]), and from these
+//! for each server the [`ConnectionPolicies`] that answer handshakes. Handshakes only read; what is
+//! renewed in the background is swapped in whole.
+//!
+//! This layer knows no directive and no HTTP, and sets no process-wide default of rustls.
 
-/// Placeholder until connection policies land.
-pub struct ConnectionPolicies;
+mod app;
+mod authority;
+mod certificate;
+mod client_auth;
+mod error;
+mod load;
+mod matcher;
+mod placeholder;
+mod policy;
+mod provider;
+mod secrets_log;
+mod selection;
+mod storage;
+mod store;
+#[cfg(test)]
+mod testing;
+mod tickets;
+mod trust_pool;
 
-impl ConnectionPolicies {
-    /// The configuration for a client's hello.
-    pub fn select(
-        &self,
-        _: &rustls::server::ClientHello<'_>,
-    ) -> Option<std::sync::Arc<rustls::ServerConfig>> {
-        None
-    }
-}
+pub use app::App;
+pub use authority::{Authorities, Authority};
+pub use certificate::Certificate;
+pub use error::TlsError;
+pub use matcher::Ends;
+pub use policy::{ConnectionPolicies, HttpVersions};
+pub use provider::{is_cipher_suite, is_curve, is_protocol_version, provider};
+pub use storage::FileStorage;
+pub use store::CertificateStore;
+pub use trust_pool::TrustPool;
