@@ -31,6 +31,8 @@ const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// What a listener with TLS says to a client without, as Go does.
 const PLAIN_ON_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+/// The fatal alert `internal_error` (RFC 8446 section 6), for clients that no policy is for.
+const NO_POLICY: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
 /// How an HTTP/2 connection begins (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -56,7 +58,8 @@ where
         }
         return;
     }
-    let shaking = handshake(Rewind::new(io, first), tls);
+    let ends = crate::tls::Ends { local: conn.local, peer: conn.peer };
+    let shaking = handshake(Rewind::new(io, first), tls, ends);
     let Ok(Some(io)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await else { return };
     let info = tls_info(io.get_ref().1);
     let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
@@ -74,7 +77,11 @@ const TLS_HANDSHAKE: u8 = 22;
 type TlsStream<T> = tokio_rustls::server::TlsStream<T>;
 
 /// Shakes hands by the connection policy that the client's hello asks for.
-async fn handshake<T>(io: T, policies: &crate::tls::ConnectionPolicies) -> Option<TlsStream<T>>
+async fn handshake<T>(
+    io: T,
+    policies: &crate::tls::ConnectionPolicies,
+    ends: crate::tls::Ends,
+) -> Option<TlsStream<T>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -86,8 +93,11 @@ where
             return None;
         }
     };
-    let Some(config) = policies.select(&start.client_hello()) else {
+    let Some(config) = policies.select(&start.client_hello(), ends) else {
         tracing::debug!("no TLS connection policy for this client");
+        let mut io = start.io;
+        // The client learns of it sooner by the alert, but is refused without it too.
+        let _ = io.write_all(NO_POLICY).await;
         return None;
     };
     match start.into_stream(config).await {
