@@ -110,7 +110,8 @@ mod tests {
             "fe80::1",
             "fd00::1",
         ];
-        let public = ["example.com", "local", "internal", "notlocalhost", "8.8.8.8", "172.32.0.1", "2001:db8::1"];
+        let public =
+            ["example.com", "local", "internal", "notlocalhost", "8.8.8.8", "172.32.0.1", "2001:db8::1"];
         assert_eq!(internal.iter().filter(|name| !is_internal(name)).collect::<Vec<_>>(), [&""; 0]);
         assert_eq!(public.iter().filter(|name| is_internal(name)).collect::<Vec<_>>(), [&""; 0]);
     }

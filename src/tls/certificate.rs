@@ -261,7 +261,8 @@ pub(super) mod testing {
         let mut params = params(names);
         params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         let der = params.self_signed(&key).unwrap().der().clone();
-        Certificate::from_der(vec![der], PrivateKeyDer::try_from(key.serialize_der()).unwrap(), Vec::new()).unwrap()
+        Certificate::from_der(vec![der], PrivateKeyDer::try_from(key.serialize_der()).unwrap(), Vec::new())
+            .unwrap()
     }
 
     fn params(names: &[&str]) -> CertificateParams {

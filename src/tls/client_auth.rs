@@ -182,7 +182,8 @@ fn load_leaves(loader: &ModuleJson, sources: Sources<'_>) -> Result<Vec<Certific
         }
         "folder" => {
             let Folders { folders } = decode(loader)?;
-            let files: Result<Vec<_>, _> = folders.iter().map(|folder| load::pem_files(&expand(folder))).collect();
+            let files: Result<Vec<_>, _> =
+                folders.iter().map(|folder| load::pem_files(&expand(folder))).collect();
             files?.concat().iter().map(|file| trust_pool::from_pem_file(&file.to_string_lossy())).collect()
         }
         "pem" => {

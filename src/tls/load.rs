@@ -77,7 +77,8 @@ pub(super) fn pem_files(folder: &str) -> Result<Vec<PathBuf>, TlsError> {
 
 fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), TlsError> {
     let failed = |source| TlsError::Read { path: folder.to_owned(), source };
-    let mut entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
+    let mut entries =
+        fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
@@ -176,7 +177,8 @@ mod tests {
     #[test]
     fn pem_in_the_configuration() {
         let (certificate, key) = testing::pem(&["a.test"]);
-        let json = json!([{"certificate": certificate, "key": key}, {"certificate": certificate, "key": "x"}]);
+        let json =
+            json!([{"certificate": certificate, "key": key}, {"certificate": certificate, "key": "x"}]);
         let error = load("load_pem", &json, &FileStorage::new("/no")).unwrap_err().to_string();
         assert_eq!(error, "PEM pair 1: no PRIVATE KEY pem block found");
     }

@@ -78,7 +78,9 @@ impl Matcher {
             }
             "sni_regexp" => {
                 let RegexpJson { pattern, .. } = decode(name, json)?;
-                Self::ServerNameRegexp(Regex::new(&expand(&pattern)).map_err(|error| invalid(error.to_string()))?)
+                Self::ServerNameRegexp(
+                    Regex::new(&expand(&pattern)).map_err(|error| invalid(error.to_string()))?,
+                )
             }
             "remote_ip" => {
                 let RemoteIpJson { ranges, not_ranges } = decode(name, json)?;
@@ -106,7 +108,8 @@ impl Matcher {
             Self::ServerName(names) => names.iter().any(|name| matches_wildcard(server_name, name)),
             Self::ServerNameRegexp(pattern) => pattern.is_match(server_name),
             Self::RemoteIp { ranges, not_ranges } => ip(ends.peer).is_some_and(|ip| {
-                (ranges.is_empty() || within(ip, ranges)) && (not_ranges.is_empty() || !within(ip, not_ranges))
+                (ranges.is_empty() || within(ip, ranges))
+                    && (not_ranges.is_empty() || !within(ip, not_ranges))
             }),
             Self::LocalIp { ranges } => {
                 ip(ends.local).is_some_and(|ip| ranges.is_empty() || within(ip, ranges))
@@ -154,7 +157,8 @@ mod tests {
         let named = |name| matches(json!({"sni": ["A.test", "*.b.test", ""]}), name, Ends::default());
         assert!(named("a.test") && named("x.b.test") && named(""));
         assert!(!named("b.test") && !named("x.y.b.test"));
-        let pattern = |name| matches(json!({"sni_regexp": {"pattern": "^[ab]\\.test$"}}), name, Ends::default());
+        let pattern =
+            |name| matches(json!({"sni_regexp": {"pattern": "^[ab]\\.test$"}}), name, Ends::default());
         assert!(pattern("b.test") && !pattern("c.test"));
     }
 

@@ -183,8 +183,8 @@ fn server_configs(
     };
     let alpn = alpn(&policy.alpn, versions);
     let build = |provider| {
-        let builder =
-            ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&protocol_versions)?;
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&protocol_versions)?;
         let builder = match &verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),

@@ -86,7 +86,9 @@ pub(super) fn versions(min: &str, max: &str) -> Result<Vec<&'static SupportedPro
     };
     let (first, last) = (position(min, 0)?, position(max, VERSIONS.len() - 1)?);
     if first > last {
-        return Err(TlsError::Invalid(format!("protocol min ({min}) cannot be greater than protocol max ({max})")));
+        return Err(TlsError::Invalid(format!(
+            "protocol min ({min}) cannot be greater than protocol max ({max})"
+        )));
     }
     Ok(VERSIONS[first..=last].iter().map(|(_, version)| *version).collect())
 }
@@ -101,7 +103,9 @@ pub(super) fn narrowed(suites: &[String], groups: &[String]) -> Result<CryptoPro
     for name in suites {
         match SUITES.iter().find(|(known, _)| known == name) {
             None => return Err(TlsError::Invalid(format!("unsupported cipher suite: {name}"))),
-            Some((_, None)) => tracing::warn!(cipher_suite = name, "cipher suite is not on offer; leaving it out"),
+            Some((_, None)) => {
+                tracing::warn!(cipher_suite = name, "cipher suite is not on offer; leaving it out")
+            }
             Some(_) => {}
         }
     }
@@ -115,10 +119,8 @@ pub(super) fn narrowed(suites: &[String], groups: &[String]) -> Result<CryptoPro
     let wanted_suite = |name: &str, suite: &SupportedCipherSuite| {
         suites.is_empty() || suite.tls13().is_some() || suites.iter().any(|wanted| wanted == name)
     };
-    let cipher_suites = SUITES
-        .iter()
-        .filter_map(|(name, suite)| suite.filter(|suite| wanted_suite(name, suite)))
-        .collect();
+    let cipher_suites =
+        SUITES.iter().filter_map(|(name, suite)| suite.filter(|suite| wanted_suite(name, suite))).collect();
     let kx_groups: Vec<_> = GROUPS
         .iter()
         .enumerate()

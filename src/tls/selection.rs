@@ -159,7 +159,8 @@ mod tests {
     use super::super::certificate::testing::{certificate, expired, rsa};
     use super::*;
 
-    const ANY: &[SignatureScheme] = &[SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::RSA_PSS_SHA256];
+    const ANY: &[SignatureScheme] =
+        &[SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::RSA_PSS_SHA256];
 
     fn resolver(certificates: Vec<Certificate>, selection: Option<CertificateSelection>) -> Resolver {
         let store = CertificateStore::default();
@@ -200,11 +201,14 @@ mod tests {
 
     #[test]
     fn our_own_address_when_no_name_is_asked_for() {
-        let mut resolver = resolver(vec![certificate(&["a.test"], &[]), certificate(&["127.0.0.1"], &[])], None);
+        let mut resolver =
+            resolver(vec![certificate(&["a.test"], &[]), certificate(&["127.0.0.1"], &[])], None);
         resolver.default_name = "a.test".into();
         resolver.local = Some([127, 0, 0, 1].into());
         assert_eq!(chosen(&resolver, "").as_deref(), Some("127.0.0.1"));
-        assert!(resolver.knows_address([127, 0, 0, 1].into()) && !resolver.knows_address([127, 0, 0, 2].into()));
+        assert!(
+            resolver.knows_address([127, 0, 0, 1].into()) && !resolver.knows_address([127, 0, 0, 2].into())
+        );
     }
 
     #[test]
@@ -226,15 +230,22 @@ mod tests {
             resolver.choose(Some("a.test"), ANY).map(|certificate| certificate.facts.algorithm)
         };
         let serial = |serial: &str| vec![Value::from(serial)];
-        assert_eq!(select(CertificateSelection { serial_number: serial("077"), ..Default::default() }), Some("rsa"));
+        assert_eq!(
+            select(CertificateSelection { serial_number: serial("077"), ..Default::default() }),
+            Some("rsa")
+        );
         assert_eq!(select(CertificateSelection { serial_number: serial("78"), ..Default::default() }), None);
-        let organization = CertificateSelection { subject_organization: vec!["Acme".into()], ..Default::default() };
+        let organization =
+            CertificateSelection { subject_organization: vec!["Acme".into()], ..Default::default() };
         assert_eq!(select(organization.clone()), Some("rsa"));
         let contradiction = CertificateSelection { public_key_algorithm: "ECDSA".into(), ..organization };
         assert_eq!(select(contradiction), None);
         let both = CertificateSelection { all_tags: vec!["x".into(), "y".into()], ..Default::default() };
         assert_eq!(select(both), Some("ecdsa"));
-        assert!(Criteria::new(&CertificateSelection { serial_number: serial("0x1"), ..Default::default() }).is_err());
+        assert!(
+            Criteria::new(&CertificateSelection { serial_number: serial("0x1"), ..Default::default() })
+                .is_err()
+        );
     }
 
     #[test]

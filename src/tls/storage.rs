@@ -67,7 +67,8 @@ impl FileStorage {
     /// The file of a key.
     pub fn path(&self, key: &str) -> PathBuf {
         // Only what goes down counts: a key never leaves the root.
-        let parts = Path::new(key).components().filter(|part| matches!(part, std::path::Component::Normal(_)));
+        let parts =
+            Path::new(key).components().filter(|part| matches!(part, std::path::Component::Normal(_)));
         self.root.join(parts.collect::<PathBuf>())
     }
 

@@ -230,8 +230,8 @@ fn flatten(
 /// # Errors
 /// [`TlsError`] that names the file.
 pub(super) fn from_pem_file(file: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = std::fs::read(file)
-        .map_err(|source| TlsError::Read { path: Path::new(file).to_owned(), source })?;
+    let text =
+        std::fs::read(file).map_err(|source| TlsError::Read { path: Path::new(file).to_owned(), source })?;
     chain_from_pem(&text, file)
 }
 

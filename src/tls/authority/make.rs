@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
-    PublicKeyData, RsaKeySize, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::time::ASN1Time;
@@ -143,7 +143,8 @@ pub(super) fn leaf(
     if *key.algorithm() == PKCS_RSA_SHA256 {
         params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
     }
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     params.custom_extensions = vec![subject_key_identifier(&params, &key)];
     let certificate = params.signed_by(&key, issuer)?;
@@ -172,9 +173,9 @@ fn authority_params(
 /// Parameters with an empty subject, a random serial number and these dates.
 fn dated_params(not_before: i64, not_after: i64) -> Result<CertificateParams, TlsError> {
     let date = |seconds| {
-        ASN1Time::from_timestamp(seconds)
-            .map(|time| time.to_datetime())
-            .map_err(|_| TlsError::Invalid("the clock or a lifetime is beyond what certificates can hold".into()))
+        ASN1Time::from_timestamp(seconds).map(|time| time.to_datetime()).map_err(|_| {
+            TlsError::Invalid("the clock or a lifetime is beyond what certificates can hold".into())
+        })
     };
     let mut serial = [0_u8; 16];
     getrandom::fill(&mut serial).map_err(|error| TlsError::Invalid(format!("no randomness: {error}")))?;

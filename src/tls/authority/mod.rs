@@ -87,11 +87,8 @@ impl Authorities {
     /// # Errors
     /// [`TlsError`] with the authority's id.
     pub fn provision(config: Option<&Pki>, storage: &FileStorage) -> Result<Self, TlsError> {
-        let authorities = Self {
-            configured: BTreeMap::new(),
-            default: Mutex::new(None),
-            storage: storage.clone(),
-        };
+        let authorities =
+            Self { configured: BTreeMap::new(), default: Mutex::new(None), storage: storage.clone() };
         let Some(config) = config else { return Ok(authorities) };
         let mut configured = BTreeMap::new();
         for (id, ca) in &config.certificate_authorities {
@@ -146,7 +143,8 @@ impl Authority {
             Some(json) => FileStorage::from_config(json)?,
             None => storage.clone(),
         };
-        let said = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+        let said =
+            |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
         let name = said(&config.name, DEFAULT_NAME);
         let expand = |template: &str| make::common_name(template, &name, now);
         let root_name = expand(&said(&config.root_common_name, DEFAULT_ROOT_NAME));
@@ -258,7 +256,8 @@ impl Spec {
     fn load_or_make_intermediate(&self, given: Option<&pki::KeyPair>, now: i64) -> Result<Signer, TlsError> {
         if let Some(given) = given {
             let (chain, key) = load_given(given)?;
-            let key = key.ok_or_else(|| TlsError::certificate(&given.certificate, "an intermediate needs its key"))?;
+            let key = key
+                .ok_or_else(|| TlsError::certificate(&given.certificate, "an intermediate needs its key"))?;
             return Signer::load(chain, key);
         }
         let key = |name: &str| format!("{}/{name}", folder_key(&self.id));
@@ -288,8 +287,10 @@ impl Spec {
             make::intermediate(&self.intermediate_name, &root.issuer, now, self.intermediate_lifetime)?;
         let folder = folder_key(&self.id);
         self.storage.store(&format!("{folder}/intermediate.key"), make::key_pem(&key).as_bytes())?;
-        self.storage
-            .store(&format!("{folder}/intermediate.crt"), make::certificate_pem(&[&certificate]).as_bytes())?;
+        self.storage.store(
+            &format!("{folder}/intermediate.crt"),
+            make::certificate_pem(&[&certificate]).as_bytes(),
+        )?;
         Signer::load(vec![certificate], key)
     }
 
@@ -301,7 +302,8 @@ impl Spec {
     fn root_key(&self) -> Result<KeyPair, TlsError> {
         if let Some(given) = &self.given_root {
             let (_, key) = load_given(given)?;
-            return key.ok_or_else(|| TlsError::certificate(&given.certificate, "the root's key is not given"));
+            return key
+                .ok_or_else(|| TlsError::certificate(&given.certificate, "the root's key is not given"));
         }
         let key = format!("{}/root.key", folder_key(&self.id));
         make::signing_key(&self.storage.load(&key)?, &key)
@@ -361,9 +363,9 @@ fn load_given(given: &pki::KeyPair) -> Result<(Vec<CertificateDer<'static>>, Opt
     }
     let text = read(&given.private_key)?;
     let der = key_from_pem(&text, &given.private_key)?;
-    rustls::sign::CertifiedKey::from_der(chain.clone(), der, super::provider::provider()).map_err(|error| {
-        TlsError::certificate(&given.certificate, format!("with key {}: {error}", given.private_key))
-    })?;
+    rustls::sign::CertifiedKey::from_der(chain.clone(), der, super::provider::provider()).map_err(
+        |error| TlsError::certificate(&given.certificate, format!("with key {}: {error}", given.private_key)),
+    )?;
     Ok((chain, Some(make::signing_key(&text, &given.private_key)?)))
 }
 

@@ -43,10 +43,13 @@ fn x509_names(der: &[u8]) -> Vec<String> {
     use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
     let (_, parsed) = X509Certificate::from_der(der).unwrap();
     let names = parsed.subject_alternative_name().unwrap().unwrap().value.general_names.clone();
-    names.into_iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_owned()),
-        _ => None,
-    }).collect()
+    names
+        .into_iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_owned()),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]
@@ -60,9 +63,8 @@ fn the_first_policy_that_matches_decides() {
     let policies = policies(json, two_certificates()).unwrap();
     assert_eq!(served(&policies, "a.test").as_deref(), Some("a.test"));
     assert_eq!(served(&policies, "x.deep.test").as_deref(), Some("b.test"));
-    let refused = |name| {
-        matches!(handshake(&policies, &Arc::new(careless_client()), name, Ends::default()), Err(None))
-    };
+    let refused =
+        |name| matches!(handshake(&policies, &Arc::new(careless_client()), name, Ends::default()), Err(None));
     assert!(refused("b.test") && refused("dropped.test") && refused("127.0.0.1"));
 }
 
@@ -119,10 +121,14 @@ fn versions_and_suites_and_groups() {
     assert_eq!(version, ProtocolVersion::TLSv1_3);
     assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
     assert_eq!(group, NamedGroup::X25519);
-    assert_eq!(connect(json!([{"protocol_max": "tls1.2"}]), both.clone()).unwrap().0, ProtocolVersion::TLSv1_2);
+    assert_eq!(
+        connect(json!([{"protocol_max": "tls1.2"}]), both.clone()).unwrap().0,
+        ProtocolVersion::TLSv1_2
+    );
     assert_eq!(connect(json!([{"protocol_min": "tls1.3"}]), old.clone()), None);
     assert_eq!(connect(json!([{"protocol_max": "tls1.2"}]), new), None);
-    let limited = json!([{"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"], "curves": ["secp384r1"]}]);
+    let limited =
+        json!([{"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"], "curves": ["secp384r1"]}]);
     let (_, suite, group) = connect(limited.clone(), old).unwrap();
     assert_eq!(suite, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384);
     assert_eq!(group, NamedGroup::secp384r1);
@@ -219,9 +225,8 @@ fn client_certificates_by_mode() {
     };
     let inline = json!({"provider": "inline", "trusted_ca_certs": [base64(&known.trusted)]});
     // For each mode: none at all, one from a known issuer, one from another.
-    let table = |auth: Value| {
-        [None, Some(&known), Some(&stranger)].map(|identity| accepts(auth.clone(), identity))
-    };
+    let table =
+        |auth: Value| [None, Some(&known), Some(&stranger)].map(|identity| accepts(auth.clone(), identity));
     assert_eq!(table(json!({"mode": "request"})), [true, true, true]);
     assert_eq!(table(json!({"mode": "require"})), [false, true, true]);
     assert_eq!(table(json!({"mode": "verify_if_given", "ca": inline})), [true, true, false]);
@@ -271,7 +276,10 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         (json!({"client_authentication": {"mode": "x"}}), "client auth mode not recognized: x"),
         (json!({"client_authentication": {"ca": {"provider": "inline"}}}), "no certificates specified"),
         (json!({"client_authentication": {"ca": {"provider": "x"}}}), "tls.ca_pool.source.x"),
-        (json!({"client_authentication": {"ca": {"provider": "file", "pem_files": ["/no"]}}}), "reading /no: "),
+        (
+            json!({"client_authentication": {"ca": {"provider": "file", "pem_files": ["/no"]}}}),
+            "reading /no: ",
+        ),
         (json!({"client_authentication": {"verifiers": [{"verifier": "x"}]}}), "tls.client_auth.verifier.x"),
         (json!({"handshake_context": {"module": "x"}}), "tls.context.x"),
     ];
