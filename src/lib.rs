@@ -14,12 +14,14 @@
 //! | [`module`] | what one file of [`modules`] offers | hold a table |
 //! | [`modules`] | one file for each thing a user can write | start or stop anything |
 //! | [`app`] | load, provision, swap, drain, admin API | parse a Caddyfile by itself |
+//! | [`demo`] | a stand-in for a model server, to try the gate on | know that there is a gate |
 //! | [`cli`] | one file for each command | serve a request |
 
 pub mod adapt;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod http;
 pub mod log;
 pub mod module;
