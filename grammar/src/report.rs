@@ -60,6 +60,8 @@ struct Details {
     context: String,
     place: Option<Place>,
     naming: Option<Naming>,
+    /// The place to show, if it is another one than the one-line form names.
+    shown: Option<Place>,
     expected: Option<String>,
     notes: Vec<(&'static str, String)>,
 }
@@ -72,6 +74,7 @@ impl Error {
             context: String::new(),
             place: None,
             naming: None,
+            shown: None,
             expected: None,
             notes: Vec::new(),
         }))
@@ -110,6 +113,12 @@ impl Error {
     /// Gives an error that has no place yet the place of `token`.
     pub fn or_at(self, token: &Token) -> Error {
         if self.0.place.is_some() { self } else { self.with_place(Place::of(token), Naming::After) }
+    }
+
+    /// Shows another place than the one-line form names: Caddy names the end of a block for what is wrong inside it.
+    pub fn shown_at(mut self, token: &Token) -> Error {
+        self.0.shown = Some(Place::of(token));
+        self
     }
 
     /// Says what was being done: `context` and `: ` come before the message.
@@ -180,12 +189,20 @@ impl Error {
     /// With `color` the text holds ANSI escapes. The end has no line break.
     pub fn render(&self, color: bool) -> String {
         let style = Style { color };
-        let mut out = style.paint(RED, "error");
-        _ = write!(out, ": {}", self.message());
-        if let Some(place) = &self.0.place {
+        format!("{}: {}{}", style.paint(RED, "error"), self.message(), self.excerpt(color))
+    }
+
+    /// What [`Error::render`] shows after the message, for those who have printed the one-line form already: nothing,
+    /// or a line break and further lines, of which the last has no line break.
+    pub fn excerpt(&self, color: bool) -> String {
+        let style = Style { color };
+        let mut out = String::new();
+        let place = self.0.shown.as_ref().or(self.0.place.as_ref());
+        if let Some(place) = place {
             excerpt(&mut out, place, style);
         }
         let mut note = |label: &str, text: &str| {
+            let text = text.replace('\n', "\n      ");
             _ = write!(out, "\n  {} {label}: {text}", style.paint(BLUE, "="));
         };
         if let Some(expected) = &self.0.expected {
@@ -194,10 +211,8 @@ impl Error {
         for (label, text) in &self.0.notes {
             note(label, text);
         }
-        if let Some(place) = &self.0.place {
-            for import in place.origin.chain.iter().rev() {
-                note("imported", &format!("at {import}"));
-            }
+        for import in place.iter().flat_map(|place| place.origin.chain.iter().rev()) {
+            note("imported", &format!("at {import}"));
         }
         out
     }

@@ -278,24 +278,27 @@ impl<'a> Helper<'a> {
             for segment in directives {
                 let mut helper = self.with_cursor(Cursor::new(segment));
                 helper.matchers = matchers.clone();
-                said.extend(helper.nested_directive()?);
+                said.extend(self.nested_directive(helper)?);
             }
         }
         Ok(said)
     }
 
-    /// Reads the directive that the cursor stands before.
-    fn nested_directive(mut self) -> Result<Vec<Said>, Error> {
-        let Some(token) = self.cursor.peek().cloned() else { return Ok(Vec::new()) };
+    /// Reads the directive that the cursor of `nested` stands before, inside this one's block.
+    fn nested_directive(&self, mut nested: Helper<'_>) -> Result<Vec<Said>, Error> {
+        let Some(token) = nested.cursor.peek().cloned() else { return Ok(Vec::new()) };
         let vocabulary = self.session.vocabulary;
         let Some(row) = vocabulary.directive(&token.text) else {
             let message = format!(
                 "unrecognized directive: {} - are you sure your Caddyfile structure (nesting and braces) is correct?",
                 token.shown()
             );
-            return Err(Error::at(&token, message).did_you_mean(&token.text, vocabulary.directive_names()));
+            let error = self.cursor.err(message).shown_at(&token);
+            return Err(error
+                .expected("a directive")
+                .did_you_mean(&token.text, vocabulary.directive_names()));
         };
-        self.directive(row)
+        nested.directive(row)
     }
 
     /// Reads the directive `row`, whose name the cursor stands before.

@@ -117,32 +117,41 @@ fn listener(host: &str, port: &str) -> Result<String, String> {
 }
 
 /// Joins listeners that serve the same.
+///
+/// As in Caddy, a protocol that was joined with another one of the same listener leaves a server without listeners
+/// behind; so the numbers in servers' names are the same.
 fn consolidate(mut by_listener: ByListener) -> Vec<Pairing> {
     let mut pairings = Vec::new();
-    let all: Vec<(String, String)> = by_listener
-        .iter()
-        .flat_map(|(listener, protocols)| {
-            protocols.keys().map(|protocol| (listener.clone(), protocol.clone()))
-        })
-        .collect();
-    for (listener, protocol) in all {
-        let Some(sites) = by_listener.get_mut(&listener).and_then(|protocols| protocols.remove(&protocol))
-        else {
-            continue; // already joined with an earlier one
-        };
-        let mut listeners = BTreeMap::from([(listener, BTreeSet::from([protocol]))]);
-        for (other, protocols) in &mut by_listener {
-            protocols.retain(|protocol, other_sites| {
-                if !same_sites(&sites, other_sites) {
-                    return true;
-                }
-                listeners.entry(other.clone()).or_default().insert(protocol.clone());
-                false
-            });
+    let all: Vec<String> = by_listener.keys().cloned().collect();
+    for listener in all {
+        let protocols: Vec<String> = by_listener
+            .get(&listener)
+            .map(|protocols| protocols.keys().cloned().collect())
+            .unwrap_or_default();
+        for protocol in protocols {
+            pairings.push(take_equal(&mut by_listener, &listener, &protocol));
         }
-        pairings.push(Pairing { listeners, sites });
     }
     pairings
+}
+
+/// Takes out what is served on a listener, with all listeners that serve the same.
+fn take_equal(by_listener: &mut ByListener, listener: &str, protocol: &str) -> Pairing {
+    let mut listeners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let Some(sites) = by_listener.get_mut(listener).and_then(|protocols| protocols.remove(protocol)) else {
+        return Pairing { listeners, sites: Vec::new() };
+    };
+    listeners.entry(listener.to_owned()).or_default().insert(protocol.to_owned());
+    for (other, protocols) in by_listener {
+        protocols.retain(|protocol, other_sites| {
+            let different = !same_sites(&sites, other_sites);
+            if !different {
+                listeners.entry(other.clone()).or_default().insert(protocol.clone());
+            }
+            different
+        });
+    }
+    Pairing { listeners, sites }
 }
 
 fn same_sites(a: &[SiteAt], b: &[SiteAt]) -> bool {

@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod adapt;
 mod entrypoint;
 mod images;
 mod support;
