@@ -1,7 +1,13 @@
 //! The `tls` and `pki` apps of one configuration, ready to use.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::Deserialize;
+
+use super::automation::Automation;
+use super::placeholder::expand;
 use super::policy::Context;
 use super::tickets::Tickets;
 use super::trust_pool::Sources;
@@ -10,6 +16,9 @@ use crate::config;
 use crate::config::pki::Pki;
 use crate::config::tls::ConnectionPolicy;
 
+/// However short certificates live, they are not looked at more often.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
 /// The TLS side of one configuration: its certificates, and all that is made from them.
 #[derive(Debug)]
 pub struct App {
@@ -17,6 +26,9 @@ pub struct App {
     authorities: Authorities,
     storage: FileStorage,
     tickets: Tickets,
+    automation: Automation,
+    /// Names that the configuration lists to be managed.
+    automate: BTreeSet<String>,
 }
 
 impl App {
@@ -34,6 +46,14 @@ impl App {
         if config.encrypted_client_hello.is_some() {
             return Err(TlsError::Invalid("encrypted_client_hello is not supported".into()));
         }
+        let automate: Vec<String> = match config.certificates.get(load::AUTOMATE) {
+            Some(json) => Deserialize::deserialize(json).map_err(|error| {
+                TlsError::Invalid(format!(
+                    "loading certificates with 'automate' requires array of strings: {error}"
+                ))
+            })?,
+            None => Vec::new(),
+        };
         let store = CertificateStore::default();
         for (loader, json) in &config.certificates {
             let loaded = load::load(loader, json, &storage);
@@ -43,8 +63,60 @@ impl App {
             store: Arc::new(store),
             authorities: Authorities::provision(pki, &storage)?,
             tickets: Tickets::new(config.session_tickets.as_ref())?,
+            automation: Automation::default(),
+            automate: automate.iter().map(|name| expand(name).to_lowercase()).collect(),
             storage,
         })
+    }
+
+    /// Gets certificates for `names`, and for those that the configuration lists, by the policies of
+    /// `automation`. They are at hand when this returns. It reads and writes files, so it must not run
+    /// on a worker.
+    ///
+    /// # Errors
+    /// [`TlsError`] for a policy that makes no sense, or a name whose certificate can't be had.
+    pub fn automate(
+        &mut self,
+        automation: Option<&config::tls::Automation>,
+        names: &BTreeSet<String>,
+    ) -> Result<(), TlsError> {
+        self.automation =
+            Automation::provision(automation, &self.automate, &self.authorities, &self.storage)?;
+        self.automation.manage(names, &self.automate, &self.store)
+    }
+
+    /// Keeps certificates and authorities renewed, for as long as it is polled. The work itself is done
+    /// on the runtime's threads for blocking work.
+    pub async fn maintain(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(self.next_look()).await;
+            let app = self.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || app.renew()).await {
+                tracing::error!(%error, "renewing certificates broke off");
+            }
+        }
+    }
+
+    fn next_look(&self) -> Duration {
+        let authorities = self.authorities.all();
+        let intervals = authorities.iter().map(|authority| authority.maintenance_interval());
+        let look = intervals
+            .min()
+            .map_or(self.automation.next_look(), |least| least.min(self.automation.next_look()));
+        look.max(LOOK_INTERVAL_MIN)
+    }
+
+    fn renew(&self) {
+        for authority in self.authorities.all() {
+            match authority.maintain() {
+                Ok(true) => tracing::info!(ca = authority.id(), "intermediate certificate renewed"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(ca = authority.id(), %error, "renewing the intermediate certificate failed");
+                }
+            }
+        }
+        self.automation.renew(&self.store);
     }
 
     /// Builds the policies of one server.

@@ -9,6 +9,7 @@
 
 mod app;
 mod authority;
+mod automation;
 mod certificate;
 mod client_auth;
 mod error;
@@ -28,6 +29,7 @@ mod trust_pool;
 
 pub use app::App;
 pub use authority::{Authorities, Authority};
+pub use automation::internal_policy;
 pub use certificate::Certificate;
 pub use error::TlsError;
 pub use matcher::Ends;

@@ -21,7 +21,7 @@ use super::storage::safe;
 use super::{FileStorage, TlsError};
 use crate::config::pki::{self, DEFAULT_CA, Pki};
 
-pub(super) use make::{Issued, KeyType, Order, certificate_pem};
+pub(super) use make::{Issued, KeyType, Order, certificate_pem, is_due};
 
 const DEFAULT_NAME: &str = "Tollgate Local Authority";
 const DEFAULT_ROOT_NAME: &str = "{pki.ca.name} - {time.now.year} ECC Root";
