@@ -7,10 +7,12 @@ use serde_json::json;
 use super::automation_policies::{self, Policy};
 use super::issuers::{Issuer, SharedIssuer, default_acme_issuers, fill_in_defaults, has_acme_defaults};
 use super::listeners::Pairing;
-use super::names::{is_internal, is_ip, qualifies_for_certificate, qualifies_for_public_certificate};
 use super::server_tls::uses_other_port_than;
 use super::site::SiteAt;
 use super::{AutoHttpsOption, Error, Options, StorageClean};
+use crate::config::subject::{
+    is_internal, is_ip, qualifies_for_certificate, qualifies_for_public_certificate,
+};
 use crate::config::tls::{self, Automation, AutomationPolicy, Challenges};
 
 /// Builds `apps.tls`, if there is anything to say.

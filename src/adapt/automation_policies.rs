@@ -3,7 +3,7 @@
 use super::automation::is_public;
 use super::go_sort::stable_sort;
 use super::issuers::{Issuer, SharedIssuer};
-use super::names::matches_wildcard;
+use crate::config::subject::matches_wildcard;
 use crate::config::tls::AutomationPolicy;
 
 /// An automation policy while it is put together.

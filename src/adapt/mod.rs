@@ -22,7 +22,6 @@ mod listeners;
 mod literal;
 mod logs;
 mod matchers;
-pub mod names;
 mod options;
 mod provenance;
 mod reader;

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::names::matches_wildcard;
 use super::site::SiteAt;
 use super::site_address::SiteAddress;
 use super::{Error, Options, connection_policies};
 use crate::config::NetworkAddress;
 use crate::config::http::{AutoHttps, Server};
+use crate::config::subject::matches_wildcard;
 use crate::config::tls::{ConnectionPolicy, HandshakeMatchers};
 
 /// The matcher of a handshake's server name.

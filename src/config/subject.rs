@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::split_host_port;
+
 /// Names that no certificate can hold contain one of these.
 const FORBIDDEN: &[char] = &[
     '(', ')', '[', ']', '{', '}', '<', '>', ' ', '\t', '\n', '"', '\\', '!', '@', '#', '$', '%', '^', '&',
@@ -36,16 +38,25 @@ pub fn is_ip(subject: &str) -> bool {
     subject.parse::<IpAddr>().is_ok()
 }
 
-/// Whether `subject` is a name or an address of this machine or network.
+/// Whether `subject` is a name or an address of this machine or network; a port doesn't matter.
 pub fn is_internal(subject: &str) -> bool {
-    let host = subject.strip_suffix('.').unwrap_or(subject).to_ascii_lowercase();
+    let host = host_only(subject);
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return match ip {
+        return match ip.to_canonical() {
             IpAddr::V4(ip) => INTERNAL_V4.iter().any(|net| net.contains(&ip)),
             IpAddr::V6(ip) => INTERNAL_V6.iter().any(|net| net.contains(&ip)),
         };
     }
     host == "localhost" || INTERNAL_SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
+}
+
+/// The host without its port and brackets.
+fn host_only(subject: &str) -> &str {
+    match split_host_port(subject) {
+        Ok((host, _)) => host,
+        Err(_) => subject.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(subject),
+    }
 }
 
 /// Whether a certificate for `subject` can be made at all.
@@ -109,6 +120,9 @@ mod tests {
             "::1",
             "fe80::1",
             "fd00::1",
+            "[::1]",
+            "127.0.0.1:80",
+            "[::1]:80",
         ];
         let public =
             ["example.com", "local", "internal", "notlocalhost", "8.8.8.8", "172.32.0.1", "2001:db8::1"];
