@@ -1,15 +1,14 @@
 //! Tokens to server blocks.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cursor::{Cursor, Segment};
 use crate::env::Env;
 use crate::files::Files;
-use crate::import::{Imports, Surroundings};
+use crate::import::{Imports, Snippets, Surroundings};
 use crate::lexer::tokenize;
 use crate::limits::{FILE_BYTES_MAX, NESTING_MAX};
-use crate::report::{Error, Warning};
+use crate::report::{Error, Place, Warning};
 use crate::source::SourceMap;
 use crate::token::{Origin, Token};
 
@@ -55,8 +54,8 @@ pub fn parse(name: &str, text: &str, env: &dyn Env, files: &dyn Files) -> Result
     let mut parser = Parser {
         cursor: Cursor::new(tokens),
         block: ServerBlock::default(),
-        snippets: HashMap::new(),
-        nesting: 0,
+        snippets: Snippets::new(),
+        open: Vec::new(),
         imports: Imports::new(Surroundings { env, files, source_map: &mut source_map }),
     };
     let server_blocks = parser.blocks()?;
@@ -67,9 +66,9 @@ pub fn parse(name: &str, text: &str, env: &dyn Env, files: &dyn Files) -> Result
 struct Parser<'s> {
     cursor: Cursor,
     block: ServerBlock,
-    snippets: HashMap<Arc<str>, Arc<[Token]>>,
-    /// Blocks open inside the directive that is being read.
-    nesting: usize,
+    snippets: Snippets,
+    /// The braces of the blocks that are open inside the directive that is being read.
+    open: Vec<Place>,
     imports: Imports<'s>,
 }
 
@@ -143,6 +142,9 @@ impl Parser<'_> {
                 return Ok(KeysEnd::Token);
             }
             if let Some(token) = &token {
+                if token.is_close_brace() {
+                    return Err(self.no_opening_brace());
+                }
                 self.key(token, &mut another)?;
             }
             if !self.cursor.next() {
@@ -228,15 +230,17 @@ impl Parser<'_> {
 
     /// The directives of a block. A file with a single site needs no braces.
     fn contents(&mut self) -> Result<(), Error> {
-        let braces = self.cursor.token().is_some_and(Token::is_open_brace);
-        if !braces {
+        let brace = self.cursor.token().filter(|token| token.is_open_brace()).map(Place::of);
+        if brace.is_none() {
             self.cursor.prev();
         }
         self.directives()?;
-        if braces && !self.cursor.token().is_some_and(Token::is_close_brace) {
-            return Err(self.cursor.syntax_err("}"));
+        match brace {
+            Some(brace) if !self.cursor.token().is_some_and(Token::is_close_brace) => {
+                Err(never_closed(self.cursor.syntax_err("}"), &brace))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn directives(&mut self) -> Result<(), Error> {
@@ -259,8 +263,8 @@ impl Parser<'_> {
         while self.cursor.next() {
             let Some(token) = self.cursor.token() else { break };
             if token.is_open_brace() {
-                self.nesting += 1;
-                self.check_nesting(self.nesting)?;
+                self.open.push(Place::of(token));
+                self.check_nesting(self.open.len())?;
                 if !self.cursor.is_next_on_new_line() {
                     return Err(self.cursor.err("Unexpected next token after '{' on same line"));
                 }
@@ -273,13 +277,13 @@ impl Parser<'_> {
                 if self.cursor.is_next_on_new_line() {
                     return Err(self.cursor.err("Unexpected '{}' at end of line"));
                 }
-            } else if self.nesting == 0 && self.cursor.is_new_line() {
+            } else if self.open.is_empty() && self.cursor.is_new_line() {
                 self.cursor.prev();
                 break;
             } else if token.is_close_brace() {
-                let outer = self.nesting.checked_sub(1);
-                self.nesting = outer
-                    .ok_or_else(|| self.cursor.err("Unexpected '}' because no matching opening brace"))?;
+                if self.open.pop().is_none() {
+                    return Err(self.no_opening_brace());
+                }
             } else if &*token.text == "import" && self.cursor.is_new_line() {
                 self.imports.expand(&mut self.cursor, &self.snippets, 1)?;
                 continue;
@@ -287,7 +291,10 @@ impl Parser<'_> {
             segment.extend(self.cursor.token().cloned());
         }
         self.block.segments.push(segment);
-        if self.nesting > 0 { Err(self.cursor.eof_err()) } else { Ok(()) }
+        match self.open.last() {
+            Some(brace) => Err(never_closed(self.cursor.eof_err(), brace)),
+            None => Ok(()),
+        }
     }
 
     /// Everything inside the block that opens here, unread.
@@ -295,6 +302,7 @@ impl Parser<'_> {
         let Some(open) = self.cursor.token().filter(|token| token.is_open_brace()) else {
             return Err(self.no_open_brace());
         };
+        let brace = Place::of(open);
         let mut tokens: Vec<Token> = with_braces.then(|| open.clone()).into_iter().collect();
         let mut nesting = 1;
         while self.cursor.next() {
@@ -309,7 +317,15 @@ impl Parser<'_> {
                 return Ok(tokens);
             }
         }
-        Err(self.cursor.syntax_err("}"))
+        Err(never_closed(self.cursor.syntax_err("}"), &brace))
+    }
+
+    fn no_opening_brace(&self) -> Error {
+        let error = self.cursor.err("Unexpected '}' because no matching opening brace");
+        if self.cursor.is_new_line() {
+            return error;
+        }
+        error.help("the brace that closes a block stands on a line of its own")
     }
 
     fn check_nesting(&self, nesting: usize) -> Result<(), Error> {
@@ -330,4 +346,12 @@ impl Parser<'_> {
         }
         self.cursor.syntax_err("{")
     }
+}
+
+fn never_closed(error: Error, brace: &Place) -> Error {
+    error.help(format!(
+        "the block that opens at {}:{} is never closed",
+        brace.file().name,
+        brace.line_col().line
+    ))
 }

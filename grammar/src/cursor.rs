@@ -341,7 +341,7 @@ impl Cursor {
         if self.is_at(Token::is_open_brace) {
             return self.err("unexpected token '{', expecting argument");
         }
-        let shown = self.token().map(Token::shown).unwrap_or_default();
+        let shown = self.token().map(Token::excerpt).unwrap_or_default();
         self.err(format!("wrong argument count or unexpected line ending after '{shown}'"))
     }
 
@@ -350,8 +350,9 @@ impl Cursor {
         let Some(token) = self.token() else {
             return Error::new(format!("syntax error: unexpected token '', expecting '{expected}'"));
         };
-        let message = format!("syntax error: unexpected token '{}', expecting '{expected}'", token.shown());
-        self.without_secrets(Error::syntax(token, message))
+        let message = format!("syntax error: unexpected token '{}', expecting '{expected}'", token.excerpt());
+        let error = self.without_secrets(Error::syntax(token, message));
+        if token.is_cut_off() { error.help("this quote is never closed") } else { error }
     }
 
     /// The tokens ended inside something.

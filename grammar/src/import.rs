@@ -39,6 +39,9 @@ pub(crate) struct Block {
     pub(crate) parts: HashMap<Arc<str>, Vec<Token>>,
 }
 
+/// The snippets defined so far.
+pub(crate) type Snippets = HashMap<Arc<str>, Arc<[Token]>>;
+
 /// An import directive, taken out of the tokens.
 struct Directive {
     /// Its last token, which names its place.
@@ -66,7 +69,7 @@ impl<'s> Imports<'s> {
     pub(crate) fn expand(
         &mut self,
         cursor: &mut Cursor,
-        snippets: &HashMap<Arc<str>, Arc<[Token]>>,
+        snippets: &Snippets,
         nesting: usize,
     ) -> Result<(), Error> {
         let directive = take_directive(cursor)?;
@@ -79,7 +82,7 @@ impl<'s> Imports<'s> {
                 let first = tokens.first();
                 (tokens.to_vec(), first.map(|token| node(&token.origin)).into_iter().collect())
             }
-            None => self.files(&directive)?,
+            None => self.files(&directive, snippets).map_err(|error| explain(error, &directive, cursor))?,
         };
         self.graph
             .connect(&node(&directive.last.origin), &nodes)
@@ -90,7 +93,11 @@ impl<'s> Imports<'s> {
     }
 
     /// Reads the files that the pattern means.
-    fn files(&mut self, directive: &Directive) -> Result<(Vec<Token>, Vec<Arc<str>>), Error> {
+    fn files(
+        &mut self,
+        directive: &Directive,
+        snippets: &Snippets,
+    ) -> Result<(Vec<Token>, Vec<Arc<str>>), Error> {
         let at = &directive.last;
         let pattern = directive.pattern.shown();
         let files = self.surroundings.files;
@@ -114,7 +121,8 @@ impl<'s> Imports<'s> {
         let matches = glob::matches(files, &path)
             .map_err(|error| Error::at(at, format!("Failed to use import pattern {pattern}: {error}")))?;
         if matches.is_empty() && !path.contains(['*', '?', '[', ']']) {
-            return Err(Error::at(at, format!("File to import not found: {pattern}")));
+            return Err(Error::at(at, format!("File to import not found: {pattern}"))
+                .did_you_mean(&pattern, snippets.keys().map(|name| &**name)));
         }
         if matches.is_empty() {
             self.warn(at, format!("No files matching import glob pattern: {pattern}"));
@@ -202,7 +210,7 @@ impl<'s> Imports<'s> {
 fn take_directive(cursor: &mut Cursor) -> Result<Directive, Error> {
     let before = cursor.position().saturating_sub(1);
     if !cursor.next_arg() {
-        return Err(cursor.arg_err());
+        return Err(cursor.arg_err().expected("import <snippet or file> [<argument>...]"));
     }
     let Some(pattern) = cursor.token().cloned() else { return Err(cursor.eof_err()) };
     if pattern.text.is_empty() {
@@ -210,10 +218,26 @@ fn take_directive(cursor: &mut Cursor) -> Result<Directive, Error> {
     }
     let args = cursor.remaining_args_as_tokens();
     let all = block(cursor)?;
-    let parts = parts(cursor, &all)?;
+    let parts = parts(&all)?;
     let last = cursor.token().cloned().unwrap_or_else(|| pattern.clone());
     cursor.delete_n(cursor.position() - before);
     Ok(Directive { last, pattern, args, block: Block { all, parts } })
+}
+
+/// Says more about an import that was taken for a file and is none.
+fn explain(error: Error, directive: &Directive, cursor: &Cursor) -> Error {
+    let name = &directive.pattern.text;
+    if name.starts_with("{args[") {
+        return error.help("arguments exist only inside of what is imported");
+    }
+    let definition = format!("({name})");
+    match cursor.tokens().find(|token| *token.text == *definition) {
+        Some(below) => error.help(format!(
+            "the snippet {definition} stands further below, at {}:{}; define it before it is imported",
+            below.origin.file.name, below.line
+        )),
+        None => error,
+    }
 }
 
 /// The tokens of the block behind an import, without its braces.
@@ -227,13 +251,16 @@ fn block(cursor: &mut Cursor) -> Result<Vec<Token>, Error> {
 }
 
 /// What the block has for each `{blocks.name}`: the arguments and the block behind `name`.
-fn parts(cursor: &Cursor, block: &[Token]) -> Result<HashMap<Arc<str>, Vec<Token>>, Error> {
+fn parts(block: &[Token]) -> Result<HashMap<Arc<str>, Vec<Token>>, Error> {
     let mut parts = HashMap::new();
     let mut inside = Cursor::new(block.to_vec());
     while inside.next() {
         let Some(name) = inside.token().cloned() else { break };
         if name.is_open_brace() {
-            return Err(cursor.err("anonymous blocks are not supported"));
+            let error = Error::at(&name, "anonymous blocks are not supported");
+            return Err(
+                error.help("each block inside the block of an import needs a name, as for `{blocks.name}`")
+            );
         }
         let mut tokens = inside.remaining_args_as_tokens();
         let nesting = inside.nesting();

@@ -116,6 +116,20 @@ impl Token {
         shown
     }
 
+    /// The first line of [`Token::shown`], and not too much of it.
+    pub(crate) fn excerpt(&self) -> String {
+        let shown = self.shown();
+        let line = shown.lines().next().unwrap_or_default();
+        let end = line.char_indices().nth(EXCERPT_CHARS_MAX).map_or(line.len(), |(at, _)| at);
+        if end == shown.len() { shown } else { format!("{}...", &line[..end]) }
+    }
+
+    /// Is it a bare word because the file ended before the quote that it began with was closed?
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let written = &self.origin.file.text[self.span.start as usize..];
+        self.quote == Quote::None && written.starts_with(['"', '`'])
+    }
+
     /// A token with other text at the same place. Nothing in it counts as coming from the environment.
     pub fn with_text(&self, text: impl Into<Arc<str>>) -> Token {
         Token { text: text.into(), env: None, ..self.clone() }
@@ -147,6 +161,9 @@ impl Token {
         !Arc::ptr_eq(&self.origin, &next.origin) || self.rows.1 < next.rows.0
     }
 }
+
+/// Characters of a token that an error shows.
+const EXCERPT_CHARS_MAX: usize = 200;
 
 /// Puts a token's text together while keeping track of what came from the environment.
 #[derive(Debug, Default)]
