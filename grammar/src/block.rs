@@ -122,7 +122,8 @@ impl Parser<'_> {
             let text = token.as_ref().map_or("", |token| &token.text);
             if text.starts_with('@') {
                 return Err(self.cursor.err(format!(
-                    "request matchers may not be defined globally, they must be in a site block; found {text}"
+                    "request matchers may not be defined globally, they must be in a site block; found {}",
+                    token.as_ref().map(Token::excerpt).unwrap_or_default()
                 )));
             }
             if text == "import" && self.cursor.is_new_line() {
@@ -161,25 +162,27 @@ impl Parser<'_> {
         let text = &*token.text;
         if text.ends_with('{') && !token.is_quoted() {
             return Err(self.cursor.err(format!(
-                "Site addresses cannot end with a curly brace: '{text}' - put a space between the token and the brace"
+                "Site addresses cannot end with a curly brace: '{}' - put a space between the token and the brace",
+                token.excerpt()
             )));
         }
         if text.is_empty() {
             return Ok(());
         }
-        let address = text.strip_suffix(',');
-        *another = address.is_some();
-        let address = address.unwrap_or(text);
-        if address.contains(',') {
+        *another = text.ends_with(',');
+        let key = match text.strip_suffix(',') {
+            Some(address) => token.edited(&[(address.len()..text.len(), "")]),
+            None => token.clone(),
+        };
+        if key.text.contains(',') {
             return Err(self.cursor.err(format!(
-                "Site addresses cannot contain a comma ',': '{address}' - put a space after the comma to separate \
-                 site addresses"
+                "Site addresses cannot contain a comma ',': '{}' - put a space after the comma to separate site \
+                 addresses",
+                key.excerpt()
             )));
         }
-        match address.len() {
-            0 => {}
-            len if len < text.len() => self.block.keys.push(token.edited(&[(len..text.len(), "")])),
-            _ => self.block.keys.push(token.clone()),
+        if !key.text.is_empty() {
+            self.block.keys.push(key);
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! `fmt`: the one layout of a Caddyfile.
 
+use crate::cursor::Cursor;
+use crate::report::Error;
+
 /// Lays out a Caddyfile: a tab for each open block, one space between words, at most one empty line in a row, an empty
 /// line between sites, and a line break at the end.
 ///
@@ -16,6 +19,20 @@ pub fn format(text: &str) -> String {
     out.push_str(laid_out);
     out.push('\n');
     out
+}
+
+/// Does a text still hold the same tokens after it was laid out?
+///
+/// The layout is that of `caddy fmt` even where that changes the meaning: it takes the space away behind a word that
+/// ends in `<`, and quotes and braces inside of words and of other quotes mislead it. Who is about to overwrite a file
+/// should ask this first. A text that cannot be read at all keeps nothing, so the answer is no.
+pub fn keeps_tokens(before: &str, after: &str) -> bool {
+    let tokens = |text: &str| {
+        // Variables stand for themselves; their values do not matter here.
+        let tokens = Cursor::from_text("Caddyfile", text, &|name: &str| Some(name.to_owned()))?;
+        Ok::<_, Error>(tokens.tokens().map(|token| (token.text.clone(), token.quote)).collect::<Vec<_>>())
+    };
+    matches!((tokens(before), tokens(after)), (Ok(before), Ok(after)) if before == after)
 }
 
 /// Blocks nested deeper are not indented further.
@@ -366,3 +383,6 @@ impl Layout {
 fn is_marker(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|ch| ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,8 +198,12 @@ impl<'s> Imports<'s> {
         Err(Error::at(at, format!("imports bring in more than {IMPORTED_TOKENS_MAX} tokens")))
     }
 
-    fn warn(&mut self, at: &Token, message: String) {
+    fn warn(&mut self, at: &Token, mut message: String) {
         const WARNINGS_MAX: usize = 1000;
+        const WARNING_CHARS_MAX: usize = 300;
+        if let Some((end, _)) = message.char_indices().nth(WARNING_CHARS_MAX) {
+            message.truncate(end);
+        }
         if self.warnings.len() < WARNINGS_MAX {
             self.warnings.push(Warning { message, place: Some(Place::of(at)) });
         }
