@@ -12,7 +12,7 @@ use super::serve::Wire;
 pub struct ConnInfo {
     /// The client's address; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// Our own address; `None` on a Unix socket.
+    /// Our own address; `None` on a Unix socket, and where the configuration never asks for it.
     pub local: Option<SocketAddr>,
     /// The TLS session, if there is one.
     pub tls: Option<Arc<TlsInfo>>,

@@ -39,7 +39,7 @@ pub use header_match::{HeaderMatch, TextPattern};
 pub use header_ops::{HeaderOps, ResponseHeaderOps};
 pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType};
 pub use placeholder::{Placeholder, status_text};
-pub use provision::{Provision, ProvisionError};
+pub use provision::{Background, NamedRoute, Provision, ProvisionError, SensitiveNames};
 pub use response_matcher::{AnswerMatcher, ResponseMatcher, parse_status, status_matches};
 pub use routes::{ErrorRoutes, Route, Routes, run};
 pub use serve::{Engine, Listen, ListenError};

@@ -1,6 +1,11 @@
 //! From configuration to runtime: what building handlers and matchers needs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderName;
 
 use serde_json::Value;
 
@@ -53,6 +58,35 @@ pub struct Provision<'a> {
     handlers: &'a HashMap<&'static str, &'static HandlerType>,
     matchers: &'a HashMap<&'static str, &'static MatcherType>,
     groups: HashMap<String, GroupId>,
+    named: HashMap<String, Arc<NamedRoute>>,
+    background: Vec<Background>,
+    sensitive: SensitiveNames,
+}
+
+/// A route that others enter by its name (`invoke`). It is filled once the server's named routes are
+/// built, so that they may name each other.
+#[derive(Default)]
+pub struct NamedRoute(OnceLock<Routes>);
+
+impl NamedRoute {
+    /// The routes; there are some once the server is provisioned.
+    pub fn routes(&self) -> Option<&Routes> {
+        self.0.get()
+    }
+}
+
+/// Work beside the requests, such as a health check. It begins once the whole configuration stands
+/// and is dropped when the configuration is replaced.
+pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Fields that carry a key, because a matcher compares them with a value of the environment. Logs
+/// leave their values out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SensitiveNames {
+    /// Header fields.
+    pub headers: HashSet<HeaderName>,
+    /// Keys of the query.
+    pub query: HashSet<String>,
 }
 
 impl<'a> Provision<'a> {
@@ -61,7 +95,69 @@ impl<'a> Provision<'a> {
         handlers: &'a HashMap<&'static str, &'static HandlerType>,
         matchers: &'a HashMap<&'static str, &'static MatcherType>,
     ) -> Self {
-        Self { handlers, matchers, groups: HashMap::new() }
+        Self {
+            handlers,
+            matchers,
+            groups: HashMap::new(),
+            named: HashMap::new(),
+            background: Vec::new(),
+            sensitive: SensitiveNames::default(),
+        }
+    }
+
+    /// Takes up a server's named routes, which its other routes may enter.
+    ///
+    /// # Errors
+    /// The first thing that can't be built, with its place.
+    pub fn take_named_routes(
+        &mut self,
+        routes: &BTreeMap<String, crate::config::http::Route>,
+    ) -> Result<(), ProvisionError> {
+        self.named = routes.keys().map(|name| (name.clone(), Arc::default())).collect();
+        for (name, route) in routes {
+            let built = self.route(route).map_err(|error| error.at(format!("named route {name}")))?;
+            if let Some(slot) = self.named.get(name) {
+                // Each name is there once, so its slot is still empty.
+                let _ = slot.0.set(Routes::new(vec![built]));
+            }
+        }
+        Ok(())
+    }
+
+    /// The named route `name` of the server that is being built.
+    ///
+    /// # Errors
+    /// It has none of that name.
+    pub fn named_route(&self, name: &str) -> Result<Arc<NamedRoute>, ProvisionError> {
+        let route = self.named.get(name).cloned();
+        route.ok_or_else(|| {
+            ProvisionError::invalid(format!("cannot invoke named route '{name}', which was not defined"))
+        })
+    }
+
+    /// Adds work beside the requests.
+    pub fn run_in_background(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.background.push(Box::pin(work));
+    }
+
+    /// The work that has been added, for whoever starts the configuration.
+    pub fn take_background(&mut self) -> Vec<Background> {
+        std::mem::take(&mut self.background)
+    }
+
+    /// Notes that a header field carries a key.
+    pub fn mark_sensitive_header(&mut self, name: HeaderName) {
+        self.sensitive.headers.insert(name);
+    }
+
+    /// Notes that an argument of the query carries a key.
+    pub fn mark_sensitive_query(&mut self, key: &str) {
+        self.sensitive.query.insert(key.to_owned());
+    }
+
+    /// What has been noted so far.
+    pub fn sensitive_names(&self) -> &SensitiveNames {
+        &self.sensitive
     }
 
     /// Builds a list of routes and all that is in them.

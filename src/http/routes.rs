@@ -52,6 +52,9 @@ impl Routes {
     }
 }
 
+/// So deep may routes be nested. Only named routes that invoke each other in a circle get there.
+const FRAMES_MAX: usize = 256;
+
 /// Where a request stands in one list of routes.
 #[derive(Clone, Copy)]
 struct Frame<'p> {
@@ -127,6 +130,9 @@ impl<'p> Chain<'p> {
             };
             let failure = match outcome {
                 Outcome::Next => continue,
+                Outcome::Enter(_, _) if self.frames.len() >= FRAMES_MAX => {
+                    HandlerError::internal("routes enter each other without end")
+                }
                 Outcome::Enter(routes, errors) => {
                     self.enter(routes, errors);
                     continue;

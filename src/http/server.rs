@@ -31,6 +31,7 @@ pub struct Server {
     errors: Option<Routes>,
     limits: Arc<WireLimits>,
     takes_h2c: bool,
+    asks_local_address: bool,
     trusted_proxies: Option<TrustedProxies>,
     alias_fields: AliasFields,
 }
@@ -46,6 +47,7 @@ impl Server {
         ctx: &mut Provision<'_>,
     ) -> Result<Self, ProvisionError> {
         let at = |error: ProvisionError| error.at(format!("server {name}"));
+        ctx.take_named_routes(&config.named_routes).map_err(at)?;
         let routes = ctx.routes(&config.routes).map_err(at)?;
         let errors = match &config.errors {
             Some(errors) => Some(ctx.routes(&errors.routes).map_err(|error| at(error.at("error routes")))?),
@@ -55,6 +57,7 @@ impl Server {
             routes,
             errors,
             limits: Arc::new(limits(config)),
+            asks_local_address: asks_local_address(config),
             trusted_proxies: TrustedProxies::provision(config).map_err(at)?,
             alias_fields: AliasFields::provision(config).map_err(at)?,
             takes_h2c: config.protocols.is_empty()
@@ -70,6 +73,11 @@ impl Server {
     /// Whether it takes HTTP/2 without TLS from clients that begin with it.
     pub(super) fn takes_h2c(&self) -> bool {
         self.takes_h2c
+    }
+
+    /// Whether something in it may ask for the address that a connection came to.
+    pub(super) fn asks_local_address(&self) -> bool {
+        self.asks_local_address
     }
 
     /// Answers one request.
@@ -103,6 +111,12 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
         return Some(answer);
     }
     None
+}
+
+/// Looks for the placeholder's name in all of the configuration's text, wherever it may stand.
+fn asks_local_address(config: &config::http::Server) -> bool {
+    // What can't be written as JSON never came from there; then better ask once too often.
+    serde_json::to_string(config).map_or(true, |text| text.contains("http.request.local"))
 }
 
 fn status(status: StatusCode) -> Response {

@@ -23,6 +23,7 @@ use super::listener::{Rewind, Slot};
 use super::wire::Registered;
 use crate::http::conn_info::TlsInfo;
 use crate::http::{Body, BodyError, ConnInfo, Exchange};
+use crate::tls::ConnectionPolicies;
 
 /// A TLS handshake must be done within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,10 +49,19 @@ where
     }
     let Some(tls) = &bound.tls else {
         if bound.server.takes_h2c() && is_preface(&first) {
-            return h2(Rewind::new(io, first), conn, slot).await;
+            return Box::pin(h2(Rewind::new(io, first), conn, slot)).await;
         }
         return h1(io, first, conn, slot, false).await;
     };
+    // What only some connections need is boxed, so that plain ones stay small.
+    Box::pin(serve_tls(io, first, conn, slot, tls)).await;
+}
+
+/// Serves a connection on a listener with TLS.
+async fn serve_tls<T>(mut io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, tls: &ConnectionPolicies)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     if first[0] != TLS_HANDSHAKE {
         if first.first().is_some_and(u8::is_ascii_uppercase) {
             let _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, io.write_all(PLAIN_ON_TLS)).await;
@@ -77,11 +87,7 @@ const TLS_HANDSHAKE: u8 = 22;
 type TlsStream<T> = tokio_rustls::server::TlsStream<T>;
 
 /// Shakes hands by the connection policy that the client's hello asks for.
-async fn handshake<T>(
-    io: T,
-    policies: &crate::tls::ConnectionPolicies,
-    ends: crate::tls::Ends,
-) -> Option<TlsStream<T>>
+async fn handshake<T>(io: T, policies: &ConnectionPolicies, ends: crate::tls::Ends) -> Option<TlsStream<T>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {

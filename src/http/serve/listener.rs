@@ -88,7 +88,6 @@ fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_port(true)?;
     // Accepted sockets inherit this, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

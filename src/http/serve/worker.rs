@@ -108,8 +108,10 @@ fn accept(listener: Listener, slot: Arc<Slot>) -> io::Result<JoinHandle<()>> {
                 loop {
                     match listener.accept().await {
                         Ok((io, peer)) => {
-                            let conn =
-                                ConnInfo::new(Some(unmapped(peer)), io.local_addr().ok().map(unmapped), None);
+                            // Asking costs a system call, and hardly a configuration wants to know.
+                            let wanted = slot.bound().server.asks_local_address();
+                            let local = if wanted { io.local_addr().ok() } else { None };
+                            let conn = ConnInfo::new(Some(unmapped(peer)), local.map(unmapped), None);
                             tokio::spawn(conn::serve(io, conn, slot.clone()));
                         }
                         Err(error) => pause(&error).await,

@@ -3,6 +3,7 @@
 pub(super) mod bind;
 mod handle;
 mod handle_errors;
+mod invoke;
 mod respond;
 mod reverse_proxy;
 mod route;
@@ -15,6 +16,7 @@ pub(super) static TABLE: &[&Module] = &[
     &bind::MODULE,
     &handle_errors::MODULE,
     // From here on the order is that of handlers.
+    &invoke::MODULE,
     &handle::MODULE,
     &route::MODULE,
     &respond::MODULE,
