@@ -35,6 +35,20 @@ pub fn keeps_tokens(before: &str, after: &str) -> bool {
     matches!((tokens(before), tokens(after)), (Ok(before), Ok(after)) if before == after)
 }
 
+/// The line (from 1) at which a Caddyfile first differs from its layout; nothing if it doesn't.
+///
+/// A carriage return before a line break does not count as a difference.
+pub fn first_unformatted_line(text: &str) -> Option<u32> {
+    let text = text.replace("\r\n", "\n");
+    let laid_out = format(&text);
+    if laid_out == text {
+        return None;
+    }
+    let common = text.bytes().zip(laid_out.bytes()).take_while(|(said, wanted)| said == wanted);
+    let lines = common.filter(|(byte, _)| *byte == b'\n').count();
+    Some(u32::try_from(lines).unwrap_or(u32::MAX).saturating_add(1))
+}
+
 /// Blocks nested deeper are not indented further.
 const INDENTATION_MAX: usize = 10;
 

@@ -29,7 +29,7 @@ pub use block::{Parsed, ServerBlock, parse};
 pub use cursor::{Cursor, Scalar, Segment};
 pub use env::{Env, ProcessEnv};
 pub use files::{DiskFiles, Files, NoFiles};
-pub use format::{format, keeps_tokens};
+pub use format::{first_unformatted_line, format, keeps_tokens};
 pub use report::{Error, Place, Warning};
 pub use source::{FileId, LineCol, SourceFile, SourceMap, Span, decode};
 pub use suggest::nearest;

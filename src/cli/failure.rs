@@ -7,6 +7,10 @@ use std::process::ExitCode;
 
 use clap::error::ContextKind;
 
+use crate::app::adapter::{AdaptError, Warning};
+use crate::app::provision::LoadError;
+use crate::app::source::SourceError;
+
 /// The exit codes that scripts and service managers know from Caddy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -51,9 +55,21 @@ pub(crate) enum Failure {
         /// What is wrong with it.
         source: super::env_file::EnvFileError,
     },
+    /// The configuration can't be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The configuration can't run.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// Anything that a sentence says.
     #[error("{0}")]
     Other(String),
+}
+
+impl From<AdaptError> for Failure {
+    fn from(error: AdaptError) -> Self {
+        Self::Source(error.into())
+    }
 }
 
 impl Failure {
@@ -77,10 +93,22 @@ impl Failure {
         Self::Other(message.to_string())
     }
 
-    /// Says on stderr what went wrong.
+    /// Says on stderr what went wrong; of a Caddyfile it shows the spot.
     pub(super) fn report(&self) -> ExitCode {
-        say(&format!("Error: {self}"));
+        match self {
+            Self::Source(SourceError::Adapt(AdaptError::Caddyfile(error))) => {
+                say(&error.render(io::stderr().is_terminal()));
+            }
+            _ => say(&format!("Error: {self}")),
+        }
         Exit::Failed.into()
+    }
+}
+
+/// Shows an adapter's warnings on stderr.
+pub(super) fn warn_of(warnings: &[Warning]) {
+    for Warning { file, line, message } in warnings {
+        if file.is_empty() { warn(message) } else { warn(&format!("{file}:{line}: {message}")) }
     }
 }
 

@@ -4,13 +4,16 @@
 //! scripts and service files go on working. What a command says on stdout is its result alone;
 //! everything else goes to stderr. Nothing here serves a request.
 
+mod adapt;
 mod build_info;
 mod env_file;
 mod environ;
 mod failure;
 mod flags;
+mod fmt;
 mod hash_password;
 mod list_modules;
+mod validate;
 mod version;
 
 use std::ffi::OsString;
@@ -51,10 +54,13 @@ impl Row {
 
 /// Every command, by name; help lists them in this order.
 static COMMANDS: &[Row] = &[
+    Row::of::<adapt::Adapt>(),
     Row::of::<build_info::BuildInfo>(),
     Row::of::<environ::Environ>(),
+    Row::of::<fmt::Fmt>(),
     Row::of::<hash_password::HashPassword>(),
     Row::of::<list_modules::ListModules>(),
+    Row::of::<validate::Validate>(),
     Row::of::<version::Version>(),
 ];
 

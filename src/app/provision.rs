@@ -1,0 +1,199 @@
+//! From a configuration to something that can run: everything is built here, and nothing is opened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::{self, AddressError, Config, ConfigError, NetworkAddress};
+use crate::http::{Listen, Part, Provision, ProvisionError, Server, Template, Unknown};
+use crate::module::Registry;
+
+/// The port of plain HTTP, where TLS is never spoken.
+const HTTP_PORT: u16 = 80;
+
+/// Why a configuration can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its JSON does not fit.
+    #[error("decoding config: {0}")]
+    Decode(#[from] ConfigError),
+    /// A part of the HTTP app can't be built.
+    #[error("loading http app module: {0}")]
+    Http(#[from] ProvisionError),
+    /// There is no such app.
+    #[error("loading {0} app module: unknown module: {0}")]
+    UnknownApp(String),
+    /// An address makes no sense.
+    #[error("{of}: invalid listener address '{address}': {problem}")]
+    Address {
+        /// Whose address it is.
+        of: String,
+        /// What was written.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Two servers, or one twice, want the same address.
+    #[error("server {server}: listener address repeated: {address} (already claimed by server '{by}')")]
+    AddressRepeated {
+        /// The server that comes second.
+        server: String,
+        /// The address.
+        address: String,
+        /// The server that comes first.
+        by: String,
+    },
+    /// Something that Caddy has and that isn't here.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+}
+
+/// A configuration that is ready to run.
+pub struct Provisioned {
+    /// What is served, and where.
+    pub listens: Vec<Listen>,
+    /// How long requests may go on at the end; nothing means as long as they take.
+    pub grace: Option<Duration>,
+    /// How long to go on as before, at the end, before closing.
+    pub delay: Option<Duration>,
+    /// Whether the configuration is to be saved once it runs.
+    pub persist: bool,
+}
+
+/// Builds everything in a configuration; null is an empty one.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
+    let config = if json.is_null() { Config::default() } else { Config::from_json(json)? };
+    if let Some(name) = config.apps.other.keys().next() {
+        return Err(LoadError::UnknownApp(name.clone()));
+    }
+    let settings = config.admin.as_ref().and_then(|admin| admin.config.as_ref());
+    if config.admin.as_ref().is_some_and(|admin| admin.remote.is_some() || admin.identity.is_some()) {
+        return Err(LoadError::Unsupported("remote administration (admin.remote, admin.identity)"));
+    }
+    if settings.is_some_and(|settings| settings.load.is_some()) {
+        return Err(LoadError::Unsupported("pulling configurations (admin.config.load)"));
+    }
+    let http = config.apps.http.clone().unwrap_or_default();
+    Ok(Provisioned {
+        listens: listens(&http, registry)?,
+        grace: http.grace_period.positive(),
+        delay: http.shutdown_delay.positive(),
+        persist: settings.and_then(|settings| settings.persist).unwrap_or(true),
+    })
+}
+
+fn listens(http: &config::http::App, registry: &Registry) -> Result<Vec<Listen>, LoadError> {
+    let http_port = if http.http_port == 0 { HTTP_PORT } else { http.http_port };
+    let mut claimed: BTreeMap<String, &str> = BTreeMap::new();
+    let mut listens = Vec::new();
+    for (name, config) in &http.servers {
+        let mut ctx = Provision::new(&registry.handlers, &registry.matchers);
+        let server = Arc::new(Server::provision(name, config, &mut ctx)?);
+        for text in &config.listen {
+            for address in address(&format!("server {name}"), text)?.expand() {
+                let of_others = claimed.insert(address.to_string(), name);
+                if let Some(by) = of_others {
+                    return Err(LoadError::AddressRepeated {
+                        server: name.clone(),
+                        address: address.to_string(),
+                        by: by.to_owned(),
+                    });
+                }
+                _ = http_port;
+                listens.push(Listen { address, server: server.clone(), tls: None });
+            }
+        }
+    }
+    Ok(listens)
+}
+
+/// Reads an address to listen on, in which placeholders may stand that need no request.
+///
+/// # Errors
+/// It is none, or one of a kind that HTTP/1 and HTTP/2 can't be served on.
+pub(super) fn address(of: &str, text: &str) -> Result<NetworkAddress, LoadError> {
+    let wrong = |problem: String| LoadError::Address { of: of.to_owned(), address: text.to_owned(), problem };
+    let expanded = expand(text).map_err(wrong)?;
+    let address: NetworkAddress = expanded.parse().map_err(|error: AddressError| wrong(error.to_string()))?;
+    match address.network.as_str() {
+        "tcp" | "tcp4" | "tcp6" | "unix" => Ok(address),
+        network => Err(wrong(format!("network '{network}' cannot handle HTTP/1 or HTTP/2 connections"))),
+    }
+}
+
+/// Replaces placeholders whose values are known now; there must be values.
+fn expand(text: &str) -> Result<String, String> {
+    let mut expanded = Vec::new();
+    for part in Template::compile(text, Unknown::Keep).parts() {
+        match part {
+            Part::Literal(literal) => expanded.extend_from_slice(literal.as_bytes()),
+            Part::Known(value) if value.is_empty() => return Err("a placeholder is empty".to_owned()),
+            Part::Known(value) => expanded.extend_from_slice(value),
+            Part::Dynamic(_, written) => return Err(format!("unrecognized placeholder {written}")),
+        }
+    }
+    String::from_utf8(expanded).map_err(|_| "a placeholder's value is no UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::modules;
+
+    fn refused(json: Value) -> String {
+        match provision(json, &modules::registry()) {
+            Ok(_) => panic!("it was taken"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn servers(servers: Value) -> Value {
+        json!({"apps": {"http": {"servers": servers}}})
+    }
+
+    #[test]
+    fn no_configuration_is_an_empty_one() {
+        let provisioned = provision(Value::Null, &modules::registry()).unwrap();
+        assert!(provisioned.listens.is_empty() && provisioned.persist);
+        assert_eq!(provisioned.grace, None);
+    }
+
+    #[test]
+    fn a_range_of_ports_is_so_many_listeners() {
+        let json = json!({
+            "admin": {"config": {"persist": false}},
+            "apps": {"http": {"grace_period": "5s", "servers": {"a": {"listen": ["127.0.0.1:8000-8002"]}}}},
+        });
+        let provisioned = provision(json, &modules::registry()).unwrap();
+        let addresses: Vec<String> = provisioned.listens.iter().map(|l| l.address.to_string()).collect();
+        assert_eq!(addresses, ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002"]);
+        assert_eq!(provisioned.grace, Some(Duration::from_secs(5)));
+        assert!(!provisioned.persist);
+    }
+
+    #[test]
+    fn what_cannot_run_is_refused_by_name() {
+        assert!(refused(json!({"apps": {"warp": {}}})).contains("unknown module: warp"));
+        assert!(refused(servers(json!({"a": {"bogus": 1}}))).contains("bogus"));
+        let error = refused(servers(json!({"a": {"routes": [{"handle": [{"handler": "warp_drive"}]}]}})));
+        assert!(error.contains("warp_drive") && error.contains("server a"), "{error}");
+        assert!(refused(json!({"admin": {"remote": {}}})).contains("not supported"));
+    }
+
+    #[test]
+    fn addresses_must_make_sense_and_be_claimed_once() {
+        assert!(refused(servers(json!({"a": {"listen": [":x"]}}))).contains("invalid listener address ':x'"));
+        assert!(refused(servers(json!({"a": {"listen": ["udp/:80"]}}))).contains("udp"));
+        let error = refused(servers(json!({"a": {"listen": [":1-3"]}, "b": {"listen": [":2"]}})));
+        assert!(error.contains("server b: listener address repeated: :2"), "{error}");
+        let error = refused(servers(json!({"a": {"listen": [":{http.request.port}"]}})));
+        assert!(error.contains("unrecognized placeholder {http.request.port}"), "{error}");
+    }
+}

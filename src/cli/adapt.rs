@@ -1,0 +1,76 @@
+//! `adapt`: a Caddyfile as the JSON that it means.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize as _;
+use serde_json::Value;
+
+use super::flags::EnvFiles;
+use super::{Command, Failure, env_file, failure, print, validate};
+use crate::app::{adapter, source};
+use crate::modules;
+
+/// The flags of `adapt`.
+#[derive(clap::Args)]
+pub(super) struct Adapt {
+    /// Configuration file to adapt; - is stdin
+    #[arg(long, short, value_name = "path")]
+    config: Option<PathBuf>,
+    /// Name of the config adapter
+    #[arg(long, short, value_name = "name", default_value = adapter::CADDYFILE)]
+    adapter: String,
+    /// Indent the output for people to read
+    #[arg(long, short)]
+    pretty: bool,
+    /// Validate the output
+    #[arg(long)]
+    validate: bool,
+    #[command(flatten)]
+    env: EnvFiles,
+}
+
+impl Command for Adapt {
+    const NAME: &'static str = "adapt";
+    const ABOUT: &'static str = "Adapts a configuration to Caddy's native JSON";
+    const DETAILS: &'static str = "\
+Prints the JSON that a Caddyfile (./Caddyfile, if no other is named) means; warnings go to stderr.
+
+With --validate the result is also checked as `validate` does it.";
+
+    fn run(self) -> Result<(), Failure> {
+        let file = source_or_default(self.config.as_deref())?;
+        env_file::load(&self.env)?;
+        let registry = modules::registry();
+        adapter::check_name(&self.adapter)?;
+        let text =
+            source::read(file).map_err(|error| Failure::io(format!("reading {}", file.display()), error))?;
+        let adapted = adapter::adapt(&registry, &self.adapter, &file.to_string_lossy(), &text)?;
+        print(&to_text(&adapted.json, self.pretty)?)?;
+        failure::warn_of(&adapted.warnings);
+        if self.validate { validate::check(adapted.json) } else { Ok(()) }
+    }
+}
+
+/// The file that was named, or the Caddyfile of the working directory, which must then be there.
+pub(super) fn source_or_default(file: Option<&Path>) -> Result<&Path, Failure> {
+    let default = Path::new(source::DEFAULT_FILE);
+    match file.filter(|file| !file.as_os_str().is_empty()) {
+        Some(file) => Ok(file),
+        None if default.exists() => Ok(default),
+        None => {
+            Err(Failure::other("there is no Caddyfile in the working directory: name a file with --config"))
+        }
+    }
+}
+
+/// JSON on one line, or indented with tabs.
+fn to_text(json: &Value, pretty: bool) -> Result<String, Failure> {
+    if !pretty {
+        return Ok(json.to_string());
+    }
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    json.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter))
+        .map_err(Failure::other)?;
+    String::from_utf8(out).map_err(Failure::other)
+}

@@ -1,0 +1,41 @@
+//! `validate`: whether a configuration could run.
+
+use serde_json::Value;
+
+use super::adapt::source_or_default;
+use super::flags::{EnvFiles, Source};
+use super::{Command, Failure, env_file, failure, print};
+use crate::app::{provision, source};
+use crate::modules;
+
+/// The flags of `validate`.
+#[derive(clap::Args)]
+pub(super) struct Validate {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    env: EnvFiles,
+}
+
+impl Command for Validate {
+    const NAME: &'static str = "validate";
+    const ABOUT: &'static str = "Tests whether a configuration is valid";
+    const DETAILS: &'static str = "\
+Does all that `run` does to a configuration (./Caddyfile, if no other file is named) short of opening a \
+port: reads it, adapts it, loads its certificates, and builds its servers.";
+
+    fn run(self) -> Result<(), Failure> {
+        env_file::load(&self.env)?;
+        let file = source_or_default(self.source.config.as_deref())?;
+        let loaded = source::load(&modules::registry(), Some(file), self.source.adapter.as_deref())?;
+        failure::warn_of(&loaded.warnings);
+        check(loaded.json)?;
+        print("Valid configuration")
+    }
+}
+
+/// Provisions a configuration, and lets go of it.
+pub(super) fn check(json: Value) -> Result<(), Failure> {
+    provision::provision(json, &modules::registry())?;
+    Ok(())
+}
