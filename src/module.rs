@@ -49,6 +49,8 @@ impl Registry {
         let modules = || tables.iter().flat_map(|table| table.iter().copied());
         let mut vocabulary = Vocabulary::default();
         for module in modules() {
+            module.handler.iter().for_each(|row| vocabulary.add_runnable_handler(row.id));
+            module.matcher.iter().for_each(|row| vocabulary.add_runnable_matcher(row.id));
             vocabulary.add_directives(module.directives);
             vocabulary.add_matchers(module.matcher_syntax);
             vocabulary.add_options(module.options);

@@ -15,11 +15,19 @@ use crate::config::http::{MatcherSet, Route, Subroute};
 /// Named matchers by their name, `@` included.
 pub(super) type NamedMatchers = BTreeMap<String, MatcherSet>;
 
+/// What is noted besides the result.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) warnings: RefCell<Vec<Warning>>,
+    /// See [`super::Adapted::not_runnable`].
+    pub(super) not_runnable: RefCell<Vec<Error>>,
+}
+
 /// What adapting one Caddyfile shares from its first directive to its last.
 pub(super) struct Session<'a> {
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) options: &'a Options,
-    pub(super) warnings: &'a RefCell<Vec<Warning>>,
+    pub(super) notes: &'a Notes,
     groups: Cell<usize>,
     logs: Cell<usize>,
     certificate_tags: RefCell<HashMap<String, String>>,
@@ -28,15 +36,11 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
-        vocabulary: &'a Vocabulary,
-        options: &'a Options,
-        warnings: &'a RefCell<Vec<Warning>>,
-    ) -> Self {
+    pub(super) fn new(vocabulary: &'a Vocabulary, options: &'a Options, notes: &'a Notes) -> Self {
         Self {
             vocabulary,
             options,
-            warnings,
+            notes,
             groups: Cell::new(0),
             logs: Cell::new(0),
             certificate_tags: RefCell::default(),
@@ -47,7 +51,7 @@ impl<'a> Session<'a> {
     /// Notes something odd about a token.
     pub(super) fn warn(&self, token: &Token, message: &str) {
         let warning = Warning { message: message.to_owned(), place: Some(Place::of(token)) };
-        self.warnings.borrow_mut().push(warning);
+        self.notes.warnings.borrow_mut().push(warning);
     }
 
     /// The next name of a route group.
@@ -103,7 +107,7 @@ impl<'a> Helper<'a> {
     /// Notes something odd about the current token.
     pub fn warn(&self, message: impl Into<String>) {
         let place = self.cursor.token().map(Place::of);
-        self.session.warnings.borrow_mut().push(Warning { message: message.into(), place });
+        self.session.notes.warnings.borrow_mut().push(Warning { message: message.into(), place });
     }
 
     /// The next group of routes of which only the first that matches runs.
@@ -316,9 +320,29 @@ impl<'a> Helper<'a> {
                 None => error,
             }
         })?;
+        if let Some(name) = &name {
+            self.note_not_runnable(name, &values);
+        }
         // `handle_path` is sorted and grouped as if it were `handle`.
         let directive = if row.name == "handle_path" { "handle" } else { row.name };
         Ok(values.into_iter().map(|value| Said { directive, value }).collect())
+    }
+
+    /// Notes what a directive gives that nothing can run so far.
+    fn note_not_runnable(&self, name: &Token, values: &[ConfigValue]) {
+        let vocabulary = self.session.vocabulary;
+        let missing = values.iter().find_map(|value| match value {
+            ConfigValue::Route(route) => vocabulary.not_runnable(route),
+            ConfigValue::Routes(routes) | ConfigValue::ErrorRoutes(Subroute { routes, .. }) => {
+                routes.iter().find_map(|route| vocabulary.not_runnable(route))
+            }
+            _ => None,
+        });
+        if let Some(missing) = missing {
+            let message =
+                format!("directive '{}' is not supported yet: it needs the {missing}", name.shown());
+            self.session.notes.not_runnable.borrow_mut().push(Error::at(name, message));
+        }
     }
 
     fn handler_directive(

@@ -4,8 +4,6 @@
 //! [`Vocabulary`], which [`crate::modules`] fills. The JSON that comes out is Caddy's, so that a Caddyfile and a
 //! JSON file meet before anything is provisioned.
 
-use std::cell::RefCell;
-
 use tollgate_grammar::{Env, Files, Parsed, SourceMap};
 
 use crate::config::{self, Apps, Config, ConfigSettings};
@@ -54,6 +52,9 @@ pub struct Adapted {
     pub config: Config,
     /// What is allowed but odd.
     pub warnings: Vec<Warning>,
+    /// Directives that can be written, but that nothing can run so far: they are refused by whoever wants to run the
+    /// configuration, and let pass by whoever only wants to see it.
+    pub not_runnable: Vec<Error>,
     /// Every file that took part.
     pub source_map: SourceMap,
 }
@@ -73,11 +74,12 @@ pub fn adapt(
 ) -> Result<Adapted, Error> {
     let Parsed { source_map, server_blocks: mut blocks, warnings } =
         tollgate_grammar::parse(name, text, env, files)?;
-    let warnings = RefCell::new(warnings);
+    let notes = helper::Notes::default();
+    notes.warnings.borrow_mut().extend(warnings);
     site::check_keys(&blocks, vocabulary)?;
     let options = site::take_options(&mut blocks, vocabulary)?;
-    let named_routes = site::take_named_routes(&mut blocks, vocabulary, &options, &warnings)?;
-    let session = helper::Session::new(vocabulary, &options, &warnings);
+    let named_routes = site::take_named_routes(&mut blocks, vocabulary, &options, &notes)?;
+    let session = helper::Session::new(vocabulary, &options, &notes);
     let sites = site::read_sites(blocks, &session)?;
     let mut pairings = listeners::pair(&sites, &options)?;
     let mut servers = servers::build(&mut pairings, &named_routes, &session)?;
@@ -103,7 +105,8 @@ pub fn adapt(
         settings.get_or_insert_with(ConfigSettings::default).persist = Some(false);
     }
     let config = Config { admin, logging, storage: options.storage.clone(), apps };
-    Ok(Adapted { config, warnings: warnings.take(), source_map })
+    let (warnings, not_runnable) = (notes.warnings.take(), notes.not_runnable.take());
+    Ok(Adapted { config, warnings, not_runnable, source_map })
 }
 
 /// Metrics belong to the app; those of servers are an old form.

@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use tollgate_grammar::ServerBlock;
 
-use super::helper::{NamedMatchers, Session, files_of};
+use super::helper::{NamedMatchers, Notes, Session, files_of};
 use super::routes::build_subroute;
 use super::site_address::SiteAddress;
 use super::value::Said;
 use super::{
-    Bind, ConfigValue, Cursor, Error, Helper, NamedLog, OptionReader, Options, Token, Vocabulary, Warning,
-    matchers, provenance, shorthands,
+    Bind, ConfigValue, Cursor, Error, Helper, NamedLog, OptionReader, Options, Token, Vocabulary, matchers,
+    provenance, shorthands,
 };
 use crate::config::http::{Route, Subroute};
 use crate::config::{ModuleJson, pki, tls};
@@ -133,10 +133,10 @@ pub(super) fn take_named_routes(
     blocks: &mut Vec<ServerBlock>,
     vocabulary: &Vocabulary,
     options: &Options,
-    warnings: &RefCell<Vec<Warning>>,
+    notes: &Notes,
 ) -> Result<NamedRoutes, Error> {
     // Their groups are counted apart from those of the sites.
-    let session = Session::new(vocabulary, options, warnings);
+    let session = Session::new(vocabulary, options, notes);
     let mut named = NamedRoutes::default();
     let (routes, sites): (Vec<_>, Vec<_>) =
         std::mem::take(blocks).into_iter().partition(|block| block.is_named_route);

@@ -1,6 +1,6 @@
 //! Everything that can be written in a Caddyfile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::{
     Cursor, Directive, Error, GlobalOption, MatcherSyntax, Parse, SubmoduleReader, SubmoduleSyntax, Token,
 };
 use crate::config::ModuleJson;
+use crate::config::http::{HANDLER_TAG, Route};
 
 /// The rows of everything that can be written in a Caddyfile, by name.
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub struct Vocabulary {
     options: HashMap<&'static str, &'static GlobalOption>,
     submodules: HashMap<(&'static str, &'static str), &'static SubmoduleSyntax>,
     order: Vec<&'static str>,
+    runnable_handlers: HashSet<&'static str>,
+    runnable_matchers: HashSet<&'static str>,
 }
 
 impl Vocabulary {
@@ -43,6 +46,29 @@ impl Vocabulary {
     /// Adds modules that are written inside others.
     pub fn add_submodules(&mut self, rows: &'static [SubmoduleSyntax]) {
         self.submodules.extend(rows.iter().map(|row| ((row.namespace, row.name), row)));
+    }
+
+    /// Adds the name of a handler that can run.
+    pub fn add_runnable_handler(&mut self, id: &'static str) {
+        self.runnable_handlers.insert(id);
+    }
+
+    /// Adds the name of a matcher that can run.
+    pub fn add_runnable_matcher(&mut self, id: &'static str) {
+        self.runnable_matchers.insert(id);
+    }
+
+    /// The first handler or matcher of a route that can only be written so far, and not run.
+    pub(super) fn not_runnable(&self, route: &Route) -> Option<String> {
+        let handlers = route.handle.iter().filter_map(|handler| handler.name(HANDLER_TAG).ok());
+        let handler = handlers.into_iter().find(|name| !self.runnable_handlers.contains(name));
+        let matchers = route.matcher_sets.iter().flat_map(|set| set.keys());
+        let matcher = matchers.into_iter().find(|name| !self.runnable_matchers.contains(name.as_str()));
+        match (handler, matcher) {
+            (Some(name), _) => Some(format!("handler '{name}'")),
+            (None, Some(name)) => Some(format!("matcher '{name}'")),
+            (None, None) => None,
+        }
     }
 
     /// The directives that give handlers, in the order they are sorted by unless the configuration says otherwise.
