@@ -4,3 +4,4 @@ mod adapt;
 mod entrypoint;
 mod images;
 mod support;
+mod tidy;
