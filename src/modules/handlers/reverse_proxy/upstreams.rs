@@ -113,7 +113,12 @@ impl Target {
                 let host = if parsed.host.is_empty() { "localhost" } else { &parsed.host };
                 Dial::Tcp { host: host.into(), port: parsed.start_port }
             }
-            "unix" => Dial::Unix(Path::new(&parsed.host).into()),
+            "unix" => {
+                let (path, _) = parsed
+                    .unix_path()
+                    .map_err(|source| TargetError::Address { address: address.to_owned(), source })?;
+                Dial::Unix(Path::new(path).into())
+            }
             _ => return Err(TargetError::Network(address.to_owned())),
         };
         Ok(Self { dial, text: Arc::new(text) })
