@@ -16,6 +16,7 @@ mod duration;
 mod header_name;
 pub mod headers;
 pub mod http;
+mod integer;
 pub mod logging;
 mod module;
 pub mod pki;
@@ -28,6 +29,7 @@ pub use address::{AddressError, NetworkAddress, join_host_port, split_host_port,
 pub use admin::{Admin, AdminAccess, AdminPermissions, ConfigSettings, Identity, RemoteAdmin};
 pub use duration::{Duration, DurationError};
 pub use header_name::canonical_header_name;
+pub use integer::{IntegerError, parse_integer};
 pub use module::{ModuleError, ModuleJson};
 pub use size::{SizeError, parse_bytes};
 pub use weak_string::WeakString;

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::ProvisionError;
 use crate::adapt::{Cursor, Error};
-use crate::config::canonical_header_name;
+use crate::config::{IntegerError, canonical_header_name, parse_integer};
 pub use crate::config::headers::ResponseMatcher;
 
 impl ResponseMatcher {
@@ -39,8 +39,8 @@ impl ResponseMatcher {
                     }
                     let statuses = matcher.status_code.get_or_insert_default();
                     for code in codes {
-                        statuses.push(parse_status(&code).ok_or_else(|| {
-                            cursor.err(format!("bad status value '{code}': expecting a number or 1xx to 5xx"))
+                        statuses.push(parse_status(&code).map_err(|error| {
+                            cursor.err(format!("bad status value '{code}': {error}"))
                         })?);
                     }
                 }
@@ -69,9 +69,12 @@ impl ResponseMatcher {
 }
 
 /// `404`, or `4xx` for all that begin with 4.
-pub fn parse_status(text: &str) -> Option<i64> {
+///
+/// # Errors
+/// It is no number.
+pub fn parse_status(text: &str) -> Result<i64, IntegerError> {
     let class = text.strip_suffix("xx").filter(|class| class.len() == 1);
-    class.unwrap_or(text).parse().ok()
+    parse_integer(class.unwrap_or(text))
 }
 
 /// Whether `status` is `expected`, or of that class if it is a class's digit.

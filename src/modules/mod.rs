@@ -3,10 +3,11 @@
 pub mod handlers;
 pub mod matchers;
 pub mod options;
+pub mod transports;
 
 use crate::module::Registry;
 
 /// The registry of everything in this folder.
 pub fn registry() -> Registry {
-    Registry::new(&[handlers::TABLE, matchers::TABLE, options::TABLE])
+    Registry::new(&[handlers::TABLE, matchers::TABLE, options::TABLE, transports::TABLE])
 }

@@ -8,7 +8,7 @@ use super::balance::Policy;
 use super::cookie::StickyCookie;
 use super::json::POLICY_TAG;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
-use crate::config::{Duration, ModuleJson, is_default};
+use crate::config::{Duration, ModuleJson, is_default, parse_integer};
 use crate::http::{ProvisionError, Template, Unknown};
 
 /// Caddy's namespace of selection policies.
@@ -99,8 +99,8 @@ fn parse_random_choose(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error>
     let cursor = &mut reader.cursor;
     cursor.next();
     let [choose] = cursor.args()?;
-    let choose: i64 =
-        choose.parse().map_err(|_| cursor.err(format!("invalid choice value '{choose}': expecting a number")))?;
+    let choose = parse_integer(&choose)
+        .map_err(|error| cursor.err(format!("invalid choice value '{choose}': {error}")))?;
     Ok(json!({ "choose": choose }))
 }
 
@@ -113,8 +113,8 @@ fn parse_weights(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     }
     let mut weights = Vec::with_capacity(args.len());
     for arg in args {
-        let weight: i64 =
-            arg.parse().map_err(|_| cursor.err(format!("invalid weight value '{arg}': expecting a number")))?;
+        let weight = parse_integer(&arg)
+            .map_err(|error| cursor.err(format!("invalid weight value '{arg}': {error}")))?;
         if weight < 0 {
             let message = format!("invalid weight value '{arg}': weight should be non-negative");
             return Err(cursor.err(message));

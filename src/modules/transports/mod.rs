@@ -1,0 +1,8 @@
+//! Transports: how requests travel to upstreams (`transport NAME { ... }` of `reverse_proxy`).
+
+pub mod http;
+
+use crate::module::Module;
+
+/// One row for each file.
+pub(super) static TABLE: &[&Module] = &[&http::MODULE];
