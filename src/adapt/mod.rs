@@ -14,6 +14,7 @@ mod automation_policies;
 mod connection_policies;
 mod directive;
 mod go_sort;
+mod header_ops;
 mod helper;
 mod issuers;
 mod listeners;
@@ -35,6 +36,7 @@ mod value;
 mod vocabulary;
 
 pub use directive::{Directive, GlobalOption, MatcherSyntax, Parse, SubmoduleSyntax};
+pub use header_ops::{NoDefaultHere, header_op};
 pub use helper::{Helper, MatcherToken};
 pub use issuers::default_acme_issuers;
 pub use literal::{STAR, matcher_text};

@@ -1,6 +1,7 @@
 //! Handlers and the directives that make them, in Caddy's directive order: the position is the order.
 
 pub(super) mod bind;
+mod forward_auth;
 mod handle;
 mod handle_errors;
 mod invoke;
@@ -16,10 +17,14 @@ pub(super) static TABLE: &[&Module] = &[
     &bind::MODULE,
     &handle_errors::MODULE,
     // From here on the order is that of handlers.
+    &forward_auth::MODULE,
     &invoke::MODULE,
     &handle::MODULE,
     &route::MODULE,
     &respond::MODULE,
+    &reverse_proxy::MODULE,
     // Without directives.
+    &reverse_proxy::POLICIES,
+    &reverse_proxy::SOURCES,
     &subroute::MODULE,
 ];

@@ -137,6 +137,18 @@ pub struct HttpTransport {
     pub network_proxy: Option<ModuleJson>,
 }
 
+impl HttpTransport {
+    /// Makes it fit upstreams that are written with `https://` or `h2c://`.
+    pub fn fit(&mut self, https: bool, h2c: bool) {
+        if https {
+            self.tls.get_or_insert_default();
+        }
+        if h2c {
+            self.versions = vec!["h2c".into(), "2".into()];
+        }
+    }
+}
+
 /// DNS servers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

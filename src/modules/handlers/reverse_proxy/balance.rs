@@ -8,7 +8,7 @@ use http::HeaderName;
 use http::header::HOST;
 
 use super::cookie::StickyCookie;
-use super::fields::Fields;
+use super::overlay::Overlay;
 use super::random;
 use super::upstreams::Upstream;
 use super::xxhash::xxh64;
@@ -67,7 +67,7 @@ pub struct Subject<'a, 'f> {
     /// The request.
     pub x: &'a Exchange,
     /// Its fields as they go to upstreams.
-    pub fields: &'a Fields<'f>,
+    pub fields: &'a Overlay<'f>,
     /// Path and query as they go to upstreams.
     pub target: &'a [u8],
 }

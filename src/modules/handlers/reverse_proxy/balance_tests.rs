@@ -39,7 +39,7 @@ fn request(headers: &[(&'static str, &'static str)]) -> Exchange {
 
 /// The indexes of the upstreams that `times` requests get; 99 for none.
 fn play(policy: &Policy, pool: &[Arc<Upstream>], x: &Exchange, times: usize) -> Vec<usize> {
-    let fields = Fields::new(&x.headers);
+    let fields = Overlay::new(&x.headers);
     let subject = Subject { x, fields: &fields, target: b"/path?q=1" };
     let one = || {
         let chosen = policy.select(pool, &subject)?;
@@ -151,7 +151,7 @@ fn the_cookie_policy_sets_its_cookie_only_when_it_chooses_anew() {
     let policy =
         Policy::Cookie { cookie: StickyCookie::new("lb", "s3cret", None), fallback: Box::new(Policy::First) };
     let x = request(&[]);
-    let fields = Fields::new(&x.headers);
+    let fields = Overlay::new(&x.headers);
     let chosen = policy.select(&pool, &Subject { x: &x, fields: &fields, target: b"/" }).unwrap();
     assert!(chosen.set_cookie.unwrap().starts_with("lb="));
     assert_eq!(*chosen.upstream.name, *pool[0].name);

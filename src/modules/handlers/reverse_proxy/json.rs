@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::config::http::MatcherSet;
-use crate::config::{Duration, ModuleJson, is_default};
+use crate::config::headers::{HeaderOps, ResponseHeaderOps, ResponseMatcher};
+use crate::config::http::{MatcherSet, RouteList};
+use crate::config::{Duration, ModuleJson, WeakString, is_default};
 
 /// The tag of a transport.
 pub const TRANSPORT_TAG: &str = "protocol";
@@ -45,6 +46,9 @@ pub struct ReverseProxy {
     /// Addresses and ranges of proxies before us whose `X-Forwarded-*` are believed.
     #[serde(skip_serializing_if = "is_default")]
     pub trusted_proxies: Vec<String>,
+    /// Changes to header fields both ways.
+    #[serde(skip_serializing_if = "is_default")]
+    pub headers: Option<Headers>,
     /// Bytes of a request's body to gather before it is sent on; -1 is all of it.
     #[serde(skip_serializing_if = "is_default")]
     pub request_buffers: i64,
@@ -62,10 +66,40 @@ pub struct ReverseProxy {
     pub stream_close_delay: Duration,
     /// Changes to method and target, for the upstream alone.
     #[serde(skip_serializing_if = "is_default")]
-    pub rewrite: Option<Value>,
+    pub rewrite: Option<Map<String, Value>>,
+    /// What to do with an upstream's answer instead of passing it on; the first that matches.
+    #[serde(skip_serializing_if = "is_default")]
+    pub handle_response: Vec<ResponseHandler>,
     /// Says more in the log at level DEBUG.
     #[serde(skip_serializing_if = "is_default")]
     pub verbose_logs: bool,
+}
+
+/// Changes to header fields both ways.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Headers {
+    /// Towards upstreams.
+    #[serde(skip_serializing_if = "is_default")]
+    pub request: Option<HeaderOps>,
+    /// Towards clients.
+    #[serde(skip_serializing_if = "is_default")]
+    pub response: Option<ResponseHeaderOps>,
+}
+
+/// What to do with an upstream's answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResponseHandler {
+    /// Which answers are meant; all of them unless given.
+    #[serde(rename = "match", skip_serializing_if = "is_default")]
+    pub matcher: Option<ResponseMatcher>,
+    /// A status to give the answer instead of its own; the routes don't count then.
+    #[serde(skip_serializing_if = "is_default")]
+    pub status_code: WeakString,
+    /// Routes to go through instead of passing the answer on.
+    #[serde(skip_serializing_if = "is_default")]
+    pub routes: RouteList,
 }
 
 /// One upstream.

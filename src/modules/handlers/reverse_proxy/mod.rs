@@ -3,11 +3,37 @@
 mod address;
 mod balance;
 mod cookie;
-mod fields;
+
+mod dynamic;
 mod hosts;
-mod json;
+pub(super) mod json;
+mod overlay;
+pub(super) mod parse;
+mod parse_health;
 mod policy;
 mod random;
 mod request;
 mod upstreams;
 mod xxhash;
+
+use crate::adapt::{Directive, Error, Helper, Parse};
+use crate::config::ModuleJson;
+use crate::config::http::HANDLER_TAG;
+use crate::module::Module;
+pub(super) use dynamic::MODULE as SOURCES;
+pub(super) use policy::MODULE as POLICIES;
+
+use json::ReverseProxy;
+
+pub(super) static MODULE: Module = Module {
+    directives: &[Directive { name: NAME, syntax: parse::SYNTAX, parse: Parse::Handler(parse) }],
+    ..Module::EMPTY
+};
+
+/// The name in JSON and in Caddyfiles.
+pub(super) const NAME: &str = "reverse_proxy";
+
+fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
+    let proxy = parse::read(h, ReverseProxy::default())?;
+    Ok(ModuleJson::new(HANDLER_TAG, NAME, &proxy))
+}

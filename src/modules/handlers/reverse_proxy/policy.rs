@@ -10,12 +10,15 @@ use super::json::POLICY_TAG;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::{Duration, ModuleJson, is_default, parse_integer};
 use crate::http::{ProvisionError, Template, Unknown};
+use crate::module::Module;
 
 /// Caddy's namespace of selection policies.
 pub const NAMESPACE: &str = "http.reverse_proxy.selection_policies";
 
+pub(in crate::modules::handlers) static MODULE: Module = Module { submodules: SYNTAX, ..Module::EMPTY };
+
 /// How each policy is written.
-pub const SYNTAX: &[SubmoduleSyntax] = &[
+const SYNTAX: &[SubmoduleSyntax] = &[
     plain("random"),
     policy("random_choose", "random_choose <count>", parse_random_choose),
     plain("least_conn"),

@@ -6,16 +6,18 @@ use std::borrow::Cow;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use crate::http::{FieldValue, Fields};
+
 /// A client's header fields with changes over them.
 #[derive(Clone)]
-pub struct Fields<'a> {
+pub struct Overlay<'a> {
     below: &'a HeaderMap,
     omit: SmallVec<[HeaderName; 4]>,
     /// Sent in the place of any field of the same name below.
     extra: SmallVec<[(HeaderName, Cow<'a, [u8]>); 8]>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Overlay<'a> {
     /// The client's fields as they are.
     pub fn new(below: &'a HeaderMap) -> Self {
         Self { below, omit: SmallVec::new(), extra: SmallVec::new() }
@@ -86,6 +88,35 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl<'a> Fields<'a> for Overlay<'a> {
+    fn names(&self) -> Vec<HeaderName> {
+        let kept = self.below.keys().filter(|name| !self.is_changed(name));
+        let mut names: Vec<_> = kept.cloned().collect();
+        for (name, _) in &self.extra {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    fn values(&self, name: &HeaderName) -> Vec<Vec<u8>> {
+        self.get_all(name).map(<[u8]>::to_vec).collect()
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        Overlay::remove(self, name);
+    }
+
+    fn set(&mut self, name: HeaderName, value: FieldValue<'a>) {
+        Overlay::set(self, name, value.into_bytes());
+    }
+
+    fn append(&mut self, name: HeaderName, value: FieldValue<'a>) {
+        Overlay::append(self, name, value.into_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::header::{ACCEPT, CONNECTION, HOST, VIA};
@@ -101,7 +132,7 @@ mod tests {
         map
     }
 
-    fn seen(fields: &Fields<'_>) -> Vec<String> {
+    fn seen(fields: &Overlay<'_>) -> Vec<String> {
         let map = fields.to_map().unwrap();
         let mut seen = Vec::new();
         for name in map.keys() {
@@ -115,13 +146,13 @@ mod tests {
 
     #[test]
     fn without_changes_all_fields_show() {
-        assert_eq!(seen(&Fields::new(&below())), ["connection: close", "host: h", "via: 1.0 a|1.0 b"]);
+        assert_eq!(seen(&Overlay::new(&below())), ["connection: close", "host: h", "via: 1.0 a|1.0 b"]);
     }
 
     #[test]
     fn changes_hide_replace_and_add() {
         let below = below();
-        let mut fields = Fields::new(&below);
+        let mut fields = Overlay::new(&below);
         fields.remove(&CONNECTION);
         fields.set(HOST, &b"other"[..]);
         fields.append(VIA, &b"1.1 c"[..]);
@@ -133,7 +164,7 @@ mod tests {
     #[test]
     fn later_changes_win() {
         let below = below();
-        let mut fields = Fields::new(&below);
+        let mut fields = Overlay::new(&below);
         fields.append(VIA, &b"1.1 c"[..]);
         fields.remove(&VIA);
         fields.append(VIA, &b"1.1 d"[..]);
@@ -146,7 +177,7 @@ mod tests {
     #[test]
     fn a_value_that_would_split_the_head_is_refused() {
         let below = below();
-        let mut fields = Fields::new(&below);
+        let mut fields = Overlay::new(&below);
         fields.set(ACCEPT, &b"a\r\nX-Evil: 1"[..]);
         assert_eq!(fields.to_map().unwrap_err(), ACCEPT);
     }
