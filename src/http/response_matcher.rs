@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::ProvisionError;
 use crate::adapt::{Cursor, Error};
-use crate::config::{IntegerError, canonical_header_name, parse_integer};
 pub use crate::config::headers::ResponseMatcher;
+use crate::config::{IntegerError, canonical_header_name, parse_integer};
 
 impl ResponseMatcher {
     /// Reads a matcher's definition, whose name is the cursor's current token. Name and matcher are
@@ -39,9 +39,10 @@ impl ResponseMatcher {
                     }
                     let statuses = matcher.status_code.get_or_insert_default();
                     for code in codes {
-                        statuses.push(parse_status(&code).map_err(|error| {
-                            cursor.err(format!("bad status value '{code}': {error}"))
-                        })?);
+                        statuses
+                            .push(parse_status(&code).map_err(|error| {
+                                cursor.err(format!("bad status value '{code}': {error}"))
+                            })?);
                     }
                 }
                 other => {

@@ -47,10 +47,8 @@ fn parse_directive(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
     let rewrite = json!({"method": "GET", "uri": uri});
     let field = |placeholder: &str| vec![format!("{{http.request.{placeholder}}}")];
     let set = [("X-Forwarded-Method", field("method")), ("X-Forwarded-Uri", field("uri"))];
-    let request = HeaderOps {
-        set: set.map(|(name, value)| (name.to_owned(), value)).into(),
-        ..HeaderOps::default()
-    };
+    let request =
+        HeaderOps { set: set.map(|(name, value)| (name.to_owned(), value)).into(), ..HeaderOps::default() };
     let proxy = ReverseProxy {
         headers: Some(Headers { request: Some(request), response: None }),
         rewrite: rewrite.as_object().cloned(),

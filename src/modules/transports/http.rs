@@ -268,9 +268,15 @@ fn parse_connection(
         "read_timeout" => transport.read_timeout = duration(cursor, "invalid read timeout duration")?,
         "write_timeout" => transport.write_timeout = duration(cursor, "invalid write timeout duration")?,
         "dial_timeout" => transport.dial_timeout = duration(cursor, "bad timeout value")?,
-        "dial_fallback_delay" => transport.dial_fallback_delay = duration(cursor, "bad fallback delay value")?,
-        "response_header_timeout" => transport.response_header_timeout = duration(cursor, "bad timeout value")?,
-        "expect_continue_timeout" => transport.expect_continue_timeout = duration(cursor, "bad timeout value")?,
+        "dial_fallback_delay" => {
+            transport.dial_fallback_delay = duration(cursor, "bad fallback delay value")?
+        }
+        "response_header_timeout" => {
+            transport.response_header_timeout = duration(cursor, "bad timeout value")?
+        }
+        "expect_continue_timeout" => {
+            transport.expect_continue_timeout = duration(cursor, "bad timeout value")?
+        }
         "proxy_protocol" => {
             let [version] = cursor.args()?;
             if !matches!(&*version, "v1" | "v2") {
@@ -372,11 +378,7 @@ fn parse_tls(
 }
 
 /// Options of idle connections; false if it is none of them.
-fn parse_keep_alive(
-    option: &str,
-    cursor: &mut Cursor,
-    transport: &mut HttpTransport,
-) -> Result<bool, Error> {
+fn parse_keep_alive(option: &str, cursor: &mut Cursor, transport: &mut HttpTransport) -> Result<bool, Error> {
     match option {
         "keepalive" => {
             let keep_alive = transport.keep_alive.get_or_insert_default();
@@ -418,6 +420,7 @@ fn integer(cursor: &mut Cursor) -> Result<i64, Error> {
 
 fn size(cursor: &mut Cursor, what: &str) -> Result<i64, Error> {
     let [text] = cursor.args()?;
-    let bytes = parse_bytes(&text).map_err(|error| cursor.err(format!("invalid {what} size '{text}': {error}")))?;
+    let bytes =
+        parse_bytes(&text).map_err(|error| cursor.err(format!("invalid {what} size '{text}': {error}")))?;
     Ok(i64::try_from(bytes).unwrap_or(i64::MAX))
 }

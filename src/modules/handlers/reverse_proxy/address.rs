@@ -31,9 +31,7 @@ pub enum UpstreamAddressError {
     #[error("for now, URLs for proxy upstreams only support scheme, host, and port components")]
     MoreThanHost,
     /// The other scheme's port.
-    #[error(
-        "upstream address has conflicting scheme ({scheme}://) and port (:{port}, the {usual} port)"
-    )]
+    #[error("upstream address has conflicting scheme ({scheme}://) and port (:{port}, the {usual} port)")]
     Conflict {
         /// The scheme.
         scheme: String,
@@ -100,8 +98,8 @@ impl UpstreamAddress {
     }
 
     fn parse_network(text: &str) -> Self {
-        let (network, host, mut port) = split_network_address(text)
-            .unwrap_or_else(|_| (String::new(), text.to_owned(), String::new()));
+        let (network, host, mut port) =
+            split_network_address(text).unwrap_or_else(|_| (String::new(), text.to_owned(), String::new()));
         let has_ports = !network.starts_with("unix") && !network.starts_with("fd");
         // A placeholder may well bring its port along.
         if port.is_empty() && has_ports && !host.contains('{') {
@@ -128,7 +126,8 @@ impl UpstreamAddress {
     }
 
     fn dial(&self) -> String {
-        let address = if self.port.is_empty() { self.host.clone() } else { join_host_port(&self.host, &self.port) };
+        let address =
+            if self.port.is_empty() { self.host.clone() } else { join_host_port(&self.host, &self.port) };
         if self.network.is_empty() { address } else { format!("{}/{address}", self.network) }
     }
 }
@@ -139,7 +138,9 @@ fn split_authority(authority: &str) -> Result<(&str, &str), String> {
         let escape = authority.get(at..at + 3).unwrap_or(&authority[at..]);
         return Err(format!("invalid URL escape {escape:?}"));
     }
-    if let Some(ch) = authority.chars().find(|ch| matches!(ch, ' ' | '"' | '<' | '>' | '\\' | '^' | '`' | '|')) {
+    if let Some(ch) =
+        authority.chars().find(|ch| matches!(ch, ' ' | '"' | '<' | '>' | '\\' | '^' | '`' | '|'))
+    {
         return Err(format!("invalid character {ch:?} in host name"));
     }
     let (host, rest) = match authority.strip_prefix('[') {

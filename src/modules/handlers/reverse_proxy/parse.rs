@@ -91,7 +91,10 @@ struct Reader<'h, 'a> {
 
 /// Reads a proxy into `proxy`, which may say something already. The cursor of `h` stands before the
 /// directive's name.
-pub(in crate::modules::handlers) fn read(h: &mut Helper<'_>, proxy: ReverseProxy) -> Result<ReverseProxy, Error> {
+pub(in crate::modules::handlers) fn read(
+    h: &mut Helper<'_>,
+    proxy: ReverseProxy,
+) -> Result<ReverseProxy, Error> {
     let mut reader = Reader {
         h,
         proxy,
@@ -295,7 +298,9 @@ impl Reader<'_, '_> {
 
     /// Setting a header that the proxy sets so anyway is no mistake, but it confuses readers.
     fn warn_of_needless_header(&self) {
-        let Some(set) = self.proxy.headers.as_ref().and_then(|headers| headers.request.as_ref()) else { return };
+        let Some(set) = self.proxy.headers.as_ref().and_then(|headers| headers.request.as_ref()) else {
+            return;
+        };
         let needless: [(&str, &[&str]); 3] = [
             ("X-Forwarded-For", &["{http.request.remote}", "{http.request.remote.host}"]),
             ("X-Forwarded-Proto", &["{http.request.scheme}"]),
@@ -330,8 +335,7 @@ impl Reader<'_, '_> {
                 };
                 let nesting = self.cursor().nesting();
                 if self.cursor().next_block(nesting) {
-                    let message =
-                        "cannot define routes for 'replace_status', use 'handle_response' instead.";
+                    let message = "cannot define routes for 'replace_status', use 'handle_response' instead.";
                     return Err(self.cursor().err(message));
                 }
                 self.proxy.handle_response.push(ResponseHandler {
@@ -406,8 +410,13 @@ impl Reader<'_, '_> {
                     return Err(cursor.err(message));
                 }
             };
-            let routes = self.h.with_cursor(cursor.new_from_next_segment()).parse_segment_as_subroute()?.routes;
-            self.proxy.handle_response.push(ResponseHandler { matcher, routes, ..ResponseHandler::default() });
+            let routes =
+                self.h.with_cursor(cursor.new_from_next_segment()).parse_segment_as_subroute()?.routes;
+            self.proxy.handle_response.push(ResponseHandler {
+                matcher,
+                routes,
+                ..ResponseHandler::default()
+            });
         }
         // What matches everything comes last, or the rest would never have its turn.
         self.proxy.handle_response.sort_by_key(|handler| handler.matcher.is_none());
@@ -437,7 +446,9 @@ fn change_header(h: &mut Helper<'_>, ops: &mut HeaderOps) -> Result<(), Error> {
 /// The names of all subdirectives, as the syntax lists them.
 fn subdirectives() -> impl Iterator<Item = &'static str> {
     let lines = SYNTAX.lines().filter(|line| line.starts_with('\t') && !line.starts_with("\t\t"));
-    lines.filter_map(|line| line.split_whitespace().next()).filter(|word| word.len() > 1 && !word.starts_with('@'))
+    lines
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| word.len() > 1 && !word.starts_with('@'))
 }
 
 /// The next argument as a span of time.

@@ -30,7 +30,11 @@ const SYNTAX: &[SubmoduleSyntax] = &[
     plain("uri_hash"),
     policy("query", "query <key> {\n\tfallback <policy>\n}", |r| parse_keyed(r, "key")),
     policy("header", "header <field> {\n\tfallback <policy>\n}", |r| parse_keyed(r, "field")),
-    policy("cookie", "cookie [<name> [<secret>]] {\n\tfallback <policy>\n\tmax_age <duration>\n}", parse_cookie),
+    policy(
+        "cookie",
+        "cookie [<name> [<secret>]] {\n\tfallback <policy>\n\tmax_age <duration>\n}",
+        parse_cookie,
+    ),
 ];
 
 type Read = fn(&mut SubmoduleReader<'_>) -> Result<Value, Error>;
@@ -168,7 +172,8 @@ fn parse_cookie(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
                 }
                 cookie.max_age = text.parse().map_err(|_| cursor.err(format!("invalid duration: {text}")))?;
                 if cookie.max_age.positive().is_none() {
-                    let message = format!("invalid duration: {text}, max_age should be non-zero and positive");
+                    let message =
+                        format!("invalid duration: {text}, max_age should be non-zero and positive");
                     return Err(cursor.err(message));
                 }
                 if cursor.next_arg() {
@@ -234,7 +239,8 @@ fn random_choose(config: &RandomChoose) -> Result<Policy, ProvisionError> {
 
 fn weighted_round_robin(config: &WeightedRoundRobin) -> Result<Policy, ProvisionError> {
     let weight = |weight: &i64| {
-        u32::try_from(*weight).map_err(|_| ProvisionError::invalid("weight of an upstream cannot be negative"))
+        u32::try_from(*weight)
+            .map_err(|_| ProvisionError::invalid("weight of an upstream cannot be negative"))
     };
     let weights = config.weights.iter().map(weight).collect::<Result<Box<[_]>, _>>()?;
     match weights.iter().try_fold(0_u32, |sum, weight| sum.checked_add(*weight)) {
@@ -313,7 +319,10 @@ mod tests {
             (json!({"policy": "query"}), "query key is required"),
             (json!({"policy": "header"}), "header field is required"),
             (json!({"policy": "cookie", "name": "a b"}), "invalid cookie name"),
-            (json!({"policy": "cookie", "fallback": {"policy": "luck"}}), "loading fallback selection policy"),
+            (
+                json!({"policy": "cookie", "fallback": {"policy": "luck"}}),
+                "loading fallback selection policy",
+            ),
         ] {
             let error = outcome(json).err().unwrap();
             assert!(error.contains(says), "{error}");
