@@ -103,3 +103,19 @@ fn sentences_made_from_the_rules_are_accepted() {
         }
     }
 }
+
+#[test]
+fn the_examples_of_the_readme_are_caddyfiles() {
+    let readme = include_str!("../README.md");
+    let examples: Vec<&str> = readme
+        .split("```caddyfile\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("an end"))
+        .collect();
+    assert!(examples.len() > 5);
+    for example in examples {
+        if let Err(error) = parse("Caddyfile", example, &env, &Shelf) {
+            panic!("{}\n{example}", error.render(false));
+        }
+    }
+}
