@@ -264,3 +264,74 @@ fn parse(bytes: &[u8], side: Side) -> io::Result<Option<(usize, Head)>> {
     }
     Ok(Some((length, head)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{Flow, Head, Reader};
+
+    /// Reads one answer that comes in pieces of `size` bytes, and then the end of the connection.
+    async fn read(bytes: &'static [u8], size: usize) -> io::Result<(Head, String)> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        let (mut server, _) = listener.accept().await?;
+        server.set_nodelay(true)?;
+        let sender = async move {
+            for piece in bytes.chunks(size) {
+                server.write_all(piece).await?;
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let receiver = async {
+            let mut reader = Reader::with_capacity(1024);
+            let head = reader.answer(&mut client).await?;
+            let mut body = Vec::new();
+            let framing = head.framing;
+            reader
+                .body(&mut client, framing, |piece| {
+                    body.extend_from_slice(piece);
+                    Ok(Flow::More)
+                })
+                .await?;
+            reader.end(&mut client).await?;
+            Ok((head, String::from_utf8_lossy(&body).into_owned()))
+        };
+        let (sent, received) = tokio::join!(sender, receiver);
+        sent.and(received)
+    }
+
+    #[tokio::test]
+    async fn every_framing_is_read_however_it_is_cut() {
+        for size in [1, 7, 1000] {
+            let length = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+            let (head, body) = read(length, size).await.unwrap();
+            assert_eq!((head.status, head.close, body.as_str()), (200, true, "hello"));
+            let chunked =
+                b"HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+            let (head, body) = read(chunked, size).await.unwrap();
+            assert_eq!((head.status, head.close, body.as_str()), (401, false, "hello"));
+            let (_, body) = read(b"HTTP/1.1 200 OK\r\n\r\nhello", size).await.unwrap();
+            assert_eq!(body, "hello");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_whole_or_not_http_is_an_error() {
+        let wrong: [&[u8]; 6] = [
+            b"",
+            b"HTTP/1.1 200 OK\r\nContent-",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
+        ];
+        for bytes in wrong {
+            assert!(read(bytes, 1000).await.is_err(), "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+}
