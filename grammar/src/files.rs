@@ -90,3 +90,30 @@ pub(crate) fn clean(path: &str) -> String {
     }
     format!("/{}", parts.join("/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_absolute_and_short() {
+        assert_eq!(clean("/a//b/./c/../d/"), "/a/b/d");
+        assert_eq!(clean("/../a"), "/a");
+        assert_eq!(clean("/"), "/");
+        let here = DiskFiles.absolute("x/../y").expect("a path");
+        assert!(here.starts_with('/') && here.ends_with("/y") && !here.contains(".."), "{here}");
+    }
+
+    #[test]
+    fn the_disk_is_read_listed_and_asked() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(DiskFiles.exists(manifest) && !DiskFiles.exists("/no/such/file"));
+        assert!(!DiskFiles.read(manifest).expect("a file").is_empty());
+        let directory = DiskFiles.read(env!("CARGO_MANIFEST_DIR")).expect_err("no file");
+        assert_eq!(directory.to_string(), "is a directory");
+        assert!(
+            DiskFiles.list(env!("CARGO_MANIFEST_DIR")).expect("names").contains(&"Cargo.toml".to_owned())
+        );
+        assert!(DiskFiles.list(manifest).is_err());
+    }
+}

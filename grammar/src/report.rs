@@ -272,3 +272,65 @@ fn excerpt(out: &mut String, place: &Place, style: Style) {
         style.paint(RED, &"^".repeat(width)),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Cursor;
+
+    /// The error at the token that begins with `!`.
+    fn rendered(text: &str, color: bool) -> String {
+        let mut cursor = Cursor::from_text("Caddyfile", text, &|_: &str| None).expect("tokens");
+        while !cursor.val().starts_with('!') {
+            assert!(cursor.next(), "no mark in {text}");
+        }
+        cursor.err("wrong").render(color)
+    }
+
+    #[test]
+    fn the_mark_stands_under_the_token_behind_tabs_and_wide_letters() {
+        assert_eq!(
+            rendered("a\n\tü\t!bc d", false),
+            "error: wrong\n  --> Caddyfile:2:4\n   |\n 2 | \tü\t!bc d\n   | \t \t^^^"
+        );
+    }
+
+    #[test]
+    fn a_token_of_several_lines_is_marked_on_its_first() {
+        assert!(rendered("a \"!b\nlong line\" c", false).ends_with("| a \"!b\n   |   ^^^"));
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_control_characters_replaced() {
+        let long = rendered(&format!("{}\x1b[31m !x {}", "a".repeat(1000), "b".repeat(1000)), false);
+        assert!(long.lines().all(|line| line.chars().count() < 160), "{long}");
+        assert!(!long.contains('\x1b') && long.contains("...") && long.contains("!x"), "{long}");
+        let (code, mark) = long.split_once("!x").expect("the token is shown");
+        let column = code.lines().next_back().expect("a line").chars().count();
+        let marked = mark.lines().nth(1).expect("a mark").chars().take_while(|ch| *ch != '^').count();
+        assert_eq!(marked, column);
+    }
+
+    #[test]
+    fn colors_come_only_when_asked_for() {
+        assert!(rendered("!", true).contains("\x1b[1;31merror\x1b[0m"));
+        assert!(!rendered("!", false).contains('\x1b'));
+    }
+
+    #[test]
+    fn the_one_line_form_names_its_place_as_caddy_does() {
+        let mut cursor = Cursor::from_text("Caddyfile", "\na", &|_: &str| None).expect("tokens");
+        cursor.next();
+        let token = cursor.token().expect("a token");
+        let context = "parsing caddyfile tokens for 'a'";
+        assert_eq!(
+            Error::at(token, "m").context(context).to_string(),
+            format!("{context}: m, at Caddyfile:2")
+        );
+        assert_eq!(Error::at_front(token, "m").to_string(), "Caddyfile:2: m");
+        assert_eq!(Error::at_unnamed(token, "m").to_string(), "m");
+        assert_eq!(Error::new("m").or_at(token).to_string(), "m, at Caddyfile:2");
+        let syntax = "syntax error: unexpected token 'a', expecting '}', at Caddyfile:2 import chain: ['']";
+        assert_eq!(cursor.syntax_err("}").to_string(), syntax);
+    }
+}
