@@ -6,6 +6,8 @@ mod engine;
 mod guard;
 mod head;
 mod listener;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod worker;
 
