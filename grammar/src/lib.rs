@@ -1,7 +1,7 @@
 //! The Caddyfile language.
 //!
 //! [`parse`] turns a text into [`ServerBlock`]s of [`Token`]s, with snippets and imports put in; a [`Cursor`] reads the
-//! tokens of a directive; an [`Error`] knows its place in the file; [`format`] lays a file out.
+//! tokens of a directive; an [`Error`] knows its place in the file; [`format()`] lays a file out.
 //!
 //! What this crate never does: it knows no directive and nothing of HTTP or JSON, starts no thread, and reads files and
 //! environment only through [`Files`] and [`Env`].

@@ -3,5 +3,6 @@
 mod adapt;
 mod entrypoint;
 mod images;
+mod readme;
 mod support;
 mod tidy;
