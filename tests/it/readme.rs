@@ -10,7 +10,8 @@ const KEY: &str = "sk-readme-0f1e2d3c";
 /// The README's fenced blocks in that language.
 fn blocks(language: &str) -> Vec<String> {
     let text = repository_text("README.md");
-    let blocks = text.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let blocks = text.split(fence.as_str()).skip(1);
     blocks.map(|rest| rest.split("```\n").next().unwrap_or_default().to_owned()).collect()
 }
 
