@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use tollgate_grammar::Place;
+use tollgate_grammar::{Files, Place};
 
 use super::routes::build_subroute;
 use super::value::Said;
@@ -27,6 +27,7 @@ pub(super) struct Notes {
 pub(super) struct Session<'a> {
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) options: &'a Options,
+    pub(super) files: &'a dyn Files,
     pub(super) notes: &'a Notes,
     groups: Cell<usize>,
     logs: Cell<usize>,
@@ -36,10 +37,16 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(vocabulary: &'a Vocabulary, options: &'a Options, notes: &'a Notes) -> Self {
+    pub(super) fn new(
+        vocabulary: &'a Vocabulary,
+        options: &'a Options,
+        files: &'a dyn Files,
+        notes: &'a Notes,
+    ) -> Self {
         Self {
             vocabulary,
             options,
+            files,
             notes,
             groups: Cell::new(0),
             logs: Cell::new(0),
@@ -102,6 +109,14 @@ impl<'a> Helper<'a> {
     /// The files that the tokens of the site block were read from, without repetition, in order.
     pub fn caddyfiles(&self) -> Vec<String> {
         self.files.iter().cloned().collect()
+    }
+
+    /// What a file holds, for the few directives that put it into the configuration.
+    ///
+    /// # Errors
+    /// It can't be read, or is too large to be part of a configuration.
+    pub fn read_file(&self, path: &str) -> std::io::Result<Vec<u8>> {
+        self.session.files.read(path)
     }
 
     /// Notes something odd about the current token.

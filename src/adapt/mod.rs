@@ -80,8 +80,8 @@ pub fn adapt(
     notes.warnings.borrow_mut().extend(warnings);
     site::check_keys(&blocks, vocabulary)?;
     let options = site::take_options(&mut blocks, vocabulary)?;
-    let named_routes = site::take_named_routes(&mut blocks, vocabulary, &options, &notes)?;
-    let session = helper::Session::new(vocabulary, &options, &notes);
+    let named_routes = site::take_named_routes(&mut blocks, vocabulary, &options, files, &notes)?;
+    let session = helper::Session::new(vocabulary, &options, files, &notes);
     let sites = site::read_sites(blocks, &session)?;
     let mut pairings = listeners::pair(&sites, &options)?;
     let mut servers = servers::build(&mut pairings, &named_routes, &session)?;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use tollgate_grammar::ServerBlock;
+use tollgate_grammar::{Files, ServerBlock};
 
 use super::helper::{NamedMatchers, Notes, Session, files_of};
 use super::routes::build_subroute;
@@ -133,10 +133,11 @@ pub(super) fn take_named_routes(
     blocks: &mut Vec<ServerBlock>,
     vocabulary: &Vocabulary,
     options: &Options,
+    files: &dyn Files,
     notes: &Notes,
 ) -> Result<NamedRoutes, Error> {
     // Their groups are counted apart from those of the sites.
-    let session = Session::new(vocabulary, options, notes);
+    let session = Session::new(vocabulary, options, files, notes);
     let mut named = NamedRoutes::default();
     let (routes, sites): (Vec<_>, Vec<_>) =
         std::mem::take(blocks).into_iter().partition(|block| block.is_named_route);

@@ -1,13 +1,30 @@
 //! One file for each thing that a user can write. Each folder's `mod.rs` is its table.
 
+pub mod ca_pools;
+pub mod certificate_managers;
+pub mod client_auth;
 pub mod handlers;
+pub mod issuers;
 pub mod matchers;
 pub mod options;
+pub mod permissions;
+pub mod storage;
 pub mod transports;
 
 use crate::module::Registry;
 
 /// The registry of everything in this folder.
 pub fn registry() -> Registry {
-    Registry::new(&[handlers::TABLE, matchers::TABLE, options::TABLE, transports::TABLE])
+    Registry::new(&[
+        ca_pools::TABLE,
+        certificate_managers::TABLE,
+        client_auth::TABLE,
+        handlers::TABLE,
+        issuers::TABLE,
+        matchers::TABLE,
+        options::TABLE,
+        permissions::TABLE,
+        storage::TABLE,
+        transports::TABLE,
+    ])
 }

@@ -9,6 +9,7 @@ mod respond;
 mod reverse_proxy;
 mod route;
 mod subroute;
+mod tls;
 
 use crate::module::Module;
 
@@ -16,6 +17,7 @@ use crate::module::Module;
 pub(super) static TABLE: &[&Module] = &[
     &bind::MODULE,
     &handle_errors::MODULE,
+    &tls::MODULE,
     // From here on the order is that of handlers.
     &forward_auth::MODULE,
     &invoke::MODULE,

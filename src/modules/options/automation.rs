@@ -82,15 +82,8 @@ pub(super) static MODULE: Module = Module {
 };
 
 fn parse_window(reader: &mut OptionReader<'_>) -> Result<(), Error> {
-    let cursor = &mut reader.cursor;
-    cursor.next();
-    if !cursor.next() {
-        return Err(cursor.arg_err());
-    }
-    let ratio = ratio(cursor, "renewal_window_ratio")?;
-    if cursor.next() {
-        return Err(cursor.arg_err());
-    }
+    let text = single(&mut reader.cursor)?;
+    let ratio = ratio(&reader.cursor, &text, "renewal_window_ratio")?;
     reader.options.renewal_window_ratio = Some(ratio);
     Ok(())
 }

@@ -15,6 +15,8 @@ mod shutdown;
 mod storage;
 mod tls;
 
+pub(super) use acme::preferred_chains;
+
 use crate::adapt::{Cursor, Error};
 use crate::config::Duration;
 use crate::module::Module;
@@ -65,8 +67,7 @@ fn off(cursor: &mut Cursor, name: &str) -> Result<(), Error> {
 }
 
 /// Reads a share between 0 and 1, both excluded.
-fn ratio(cursor: &Cursor, name: &str) -> Result<f64, Error> {
-    let text = cursor.val();
+pub(super) fn ratio(cursor: &Cursor, text: &str, name: &str) -> Result<f64, Error> {
     let ratio: f64 = text.parse().map_err(|_| {
         cursor.err(format!("parsing {name}: strconv.ParseFloat: parsing {text:?}: invalid syntax"))
     })?;
