@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::guard::Guard;
 use super::head::Refusal;
-use super::listener::{Rewind, Slot};
+use super::listener::{Rewind, Slot, Transport};
 use super::wire::Registered;
 use crate::http::conn_info::TlsInfo;
 use crate::http::{Body, BodyError, ConnInfo, Exchange};
@@ -40,7 +40,7 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves a connection that has just been accepted, to its end.
 pub(super) async fn serve<T>(mut io: T, conn: ConnInfo, slot: Arc<Slot>)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Transport + 'static,
 {
     let bound = slot.bound();
     let Ok(first) = first_bytes(&mut io, bound.server.limits().head_timeout).await else { return };
@@ -60,7 +60,7 @@ where
 /// Serves a connection on a listener with TLS.
 async fn serve_tls<T>(mut io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, tls: &ConnectionPolicies)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Transport + 'static,
 {
     if first[0] != TLS_HANDSHAKE {
         if first.first().is_some_and(u8::is_ascii_uppercase) {
@@ -160,11 +160,14 @@ fn is_preface(first: &[u8]) -> bool {
 /// HTTP/1: hyper behind a guard.
 async fn h1<T>(io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, must_shut: bool)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Transport + 'static,
 {
     let conn = Arc::new(conn);
     let limits = slot.bound().server.limits().clone();
     let registered = Registered::new(conn.clone(), slot.id());
+    if slot.is_closed() {
+        conn.wire.drain();
+    }
     let head_bytes_max = limits.head_bytes_max;
     let mut guard = Guard::new(io, conn.clone(), limits, must_shut);
     if guard.prime(first).is_err() {
@@ -198,12 +201,15 @@ where
 /// HTTP/2, with bounds on what a client can make it keep and do.
 async fn h2<T>(io: T, conn: ConnInfo, slot: Arc<Slot>)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Transport + 'static,
 {
     let conn = Arc::new(conn);
     let limits = slot.bound().server.limits().clone();
     conn.wire.limit_idle(limits.idle_timeout);
     let registered = Registered::new(conn.clone(), slot.id());
+    if slot.is_closed() {
+        conn.wire.drain();
+    }
     let service = {
         let conn = conn.clone();
         service_fn(move |request| answer(request, conn.clone(), slot.clone()))

@@ -92,6 +92,7 @@ impl Engine {
             self.lock().insert(name, slot);
         }
         for slot in self.take_gone(&names) {
+            slot.close();
             for worker in &self.workers {
                 let _ = worker.send(Command::Unlisten(slot.id())).await;
             }
@@ -101,6 +102,9 @@ impl Engine {
 
     /// Accepts no more, and waits until what has begun is done, at most for `grace` if it is given.
     pub async fn shutdown(self, grace: Option<Duration>) {
+        for slot in self.lock().values() {
+            slot.close();
+        }
         let mut stopping = Vec::new();
         for worker in &self.workers {
             let (done, stopped) = oneshot::channel();

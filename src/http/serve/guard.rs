@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::{Chunks, ChunksEnd};
 use super::head::{self, Follows, Refusal};
+use super::listener::Transport;
 use crate::http::ConnInfo;
 
 /// How long a connection may wait, and for how much.
@@ -74,6 +75,8 @@ pub(super) struct Guard<T> {
     clean: bool,
     interim: Vec<u8>,
     lingered: usize,
+    /// Whether the kernel looks after the connection.
+    kept_alive: bool,
     /// Whether closing the transport takes more than dropping it (TLS).
     must_shut: bool,
 }
@@ -94,6 +97,7 @@ impl<T> Guard<T> {
             clean: true,
             interim: Vec::new(),
             lingered: 0,
+            kept_alive: false,
             must_shut,
         }
     }
@@ -226,7 +230,7 @@ impl<T> Guard<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
+impl<T: Transport> AsyncRead for Guard<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.taken < this.ready.len() {
@@ -252,6 +256,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 this.wait_to_read();
+                if !this.kept_alive && !this.conn.wire.is_idle() {
+                    // The client waits for its answer, which may take minutes.
+                    this.kept_alive = true;
+                    this.io.keep_alive();
+                }
                 return Poll::Pending;
             };
             read?;
@@ -307,7 +316,7 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+impl<T: Transport> AsyncWrite for Guard<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_interim(cx))?;

@@ -5,17 +5,23 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::http::Server;
 use crate::tls::ConnectionPolicies;
 
 /// So many connections may wait to be accepted; the kernel lowers it to its own bound.
 const BACKLOG: i32 = 4096;
+
+/// A silent client is asked after this time, and again, whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What a listener serves at the moment.
 pub(super) struct Bound {
@@ -28,15 +34,25 @@ pub(super) struct Bound {
 pub(super) struct Slot {
     id: u64,
     bound: ArcSwap<Bound>,
+    closed: AtomicBool,
 }
 
 impl Slot {
     pub(super) fn new(id: u64, bound: Bound) -> Self {
-        Self { id, bound: ArcSwap::from_pointee(bound) }
+        Self { id, bound: ArcSwap::from_pointee(bound), closed: AtomicBool::new(false) }
     }
 
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The address is given up: connections on it end after their present answers.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// What is behind the address now.
@@ -86,8 +102,11 @@ fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    // Accepted sockets inherit this, which saves a call for each.
+    // Accepted sockets inherit these, which saves calls for each. Keep-alive itself is only switched
+    // on for connections that last, because its timer costs something.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE))?;
+    socket.set_keepalive(false)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -105,6 +124,56 @@ pub(super) fn listen_unix(path: &Path, mode: u32) -> io::Result<std::os::unix::n
     listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
+}
+
+/// What connections come over.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The address that the connection came to.
+    fn local(&self) -> Option<SocketAddr>;
+
+    /// Has the kernel ask now and then whether the client is still there.
+    fn keep_alive(&self);
+}
+
+impl Transport for TcpStream {
+    fn local(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
+    }
+
+    fn keep_alive(&self) {
+        // Without it a client that vanishes is only noticed later.
+        if let Err(error) = SockRef::from(self).set_keepalive(true) {
+            tracing::debug!(%error, "TCP keep-alive");
+        }
+    }
+}
+
+impl Transport for UnixStream {
+    fn local(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn keep_alive(&self) {}
+}
+
+impl<T: Transport> Transport for Rewind<T> {
+    fn local(&self) -> Option<SocketAddr> {
+        self.io.local()
+    }
+
+    fn keep_alive(&self) {
+        self.io.keep_alive();
+    }
+}
+
+impl<T: Transport> Transport for tokio_rustls::server::TlsStream<T> {
+    fn local(&self) -> Option<SocketAddr> {
+        self.get_ref().0.local()
+    }
+
+    fn keep_alive(&self) {
+        self.get_ref().0.keep_alive();
+    }
 }
 
 /// A stream of which the beginning has already been read.

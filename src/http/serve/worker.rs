@@ -1,14 +1,17 @@
 //! A worker: one thread, one single-threaded runtime, its own listeners and upstream connections.
 
 use std::collections::HashMap;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use super::listener::{Listener, Slot};
+use super::listener::{Listener, Slot, Transport};
 use super::{conn, wire};
 use crate::http::{ConnInfo, upstream};
 
@@ -45,28 +48,25 @@ const BLOCKING_THREADS_MAX: usize = 16;
 
 async fn run(mut commands: mpsc::Receiver<Command>) {
     let clock = tokio::spawn(tick());
-    let mut listeners: HashMap<u64, Vec<JoinHandle<()>>> = HashMap::new();
+    // An accepting task ends when its sender is dropped.
+    let mut listeners: HashMap<u64, Vec<oneshot::Sender<()>>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen(listener, slot) => {
-                let id = slot.id();
-                match accept(listener, slot) {
-                    Ok(task) => listeners.entry(id).or_default().push(task),
-                    Err(error) => tracing::error!(%error, "can't accept from a socket"),
+                let (running, stop) = oneshot::channel();
+                listeners.entry(slot.id()).or_default().push(running);
+                if let Err(error) = accept(listener, slot, stop) {
+                    tracing::error!(%error, "can't accept from a socket");
                 }
             }
             Command::Unlisten(id) => {
-                for task in listeners.remove(&id).unwrap_or_default() {
-                    task.abort();
-                }
+                listeners.remove(&id);
                 wire::drain(Some(id));
             }
             Command::Stop(grace, done) => {
-                for task in listeners.drain().flat_map(|(_, tasks)| tasks) {
-                    task.abort();
-                }
-                // Aborted tasks close their sockets when they are next looked at.
-                tokio::task::yield_now().await;
+                listeners.clear();
+                // The tasks take in who already waits, close their sockets and end.
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 wire::drain(None);
                 wait_until_idle(grace).await;
                 let _ = done.send(());
@@ -99,45 +99,57 @@ async fn wait_until_idle(grace: Option<Duration>) {
     }
 }
 
-/// Accepts from a socket until the task is aborted.
-fn accept(listener: Listener, slot: Arc<Slot>) -> io::Result<JoinHandle<()>> {
-    Ok(match listener {
+/// Accepts from a socket until it is told to stop.
+fn accept(listener: Listener, slot: Arc<Slot>, stop: Stop) -> io::Result<()> {
+    match listener {
         Listener::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(async move {
-                loop {
-                    match listener.accept().await {
-                        Ok((io, peer)) => {
-                            // Asking costs a system call, and hardly a configuration wants to know.
-                            let wanted = slot.bound().server.asks_local_address();
-                            let local = if wanted { io.local_addr().ok() } else { None };
-                            let conn = ConnInfo::new(Some(unmapped(peer)), local.map(unmapped), None);
-                            tokio::spawn(conn::serve(io, conn, slot.clone()));
-                        }
-                        Err(error) => pause(&error).await,
-                    }
-                }
-            })
+            let accept = move |cx: &mut Context<'_>| {
+                listener.poll_accept(cx).map_ok(|(io, peer)| (io, Some(unmapped(peer))))
+            };
+            tokio::spawn(accept_from(accept, slot, stop));
         }
         Listener::Unix(listener) => {
             let listener = tokio::net::UnixListener::from_std(listener)?;
-            tokio::spawn(async move {
-                loop {
-                    match listener.accept().await {
-                        Ok((io, _)) => {
-                            tokio::spawn(conn::serve(io, ConnInfo::new(None, None, None), slot.clone()));
-                        }
-                        Err(error) => pause(&error).await,
-                    }
-                }
-            })
+            let accept = move |cx: &mut Context<'_>| listener.poll_accept(cx).map_ok(|(io, _)| (io, None));
+            tokio::spawn(accept_from(accept, slot, stop));
         }
-    })
+    }
+    Ok(())
+}
+
+/// Resolves, or fails, when accepting is to end.
+type Stop = oneshot::Receiver<()>;
+
+async fn accept_from<T>(
+    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(T, Option<SocketAddr>)>>,
+    slot: Arc<Slot>,
+    mut stop: Stop,
+) where
+    T: Transport + 'static,
+{
+    loop {
+        // Who already waits when the end comes is still served.
+        let accepted = poll_fn(|cx| match poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending => Pin::new(&mut stop).poll(cx).map(|_| None),
+        });
+        match accepted.await {
+            Some(Ok((io, peer))) => {
+                // Asking for our own address costs a call, and hardly a configuration wants to know.
+                let local = if slot.bound().server.asks_local_address() { io.local() } else { None };
+                let conn = ConnInfo::new(peer, local.map(unmapped), None);
+                tokio::spawn(conn::serve(io, conn, slot.clone()));
+            }
+            Some(Err(error)) => pause(&error).await,
+            None => return,
+        }
+    }
 }
 
 /// An IPv4 client of a socket for both families looks like one.
-fn unmapped(address: std::net::SocketAddr) -> std::net::SocketAddr {
-    std::net::SocketAddr::new(address.ip().to_canonical(), address.port())
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Without descriptors, or after a client that has already left, accepting goes on in a moment.
