@@ -29,6 +29,10 @@ use crate::tls::ConnectionPolicies;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// hyper gathers this much of an answer at most before the client has to take some.
 const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// hyper has room for so many header fields, less what could be lines of anything else.
+const FIELDS_USUAL_MAX: usize = 90;
+/// A header field takes so many bytes at least: a letter, a colon and the line's end.
+const FIELD_BYTES_MIN: usize = 4;
 /// What a listener with TLS says to a client without, as Go does.
 const PLAIN_ON_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
@@ -169,6 +173,7 @@ where
         conn.wire.drain();
     }
     let head_bytes_max = limits.head_bytes_max;
+    let many_fields = memchr::memchr_iter(b'\n', &first).count() > FIELDS_USUAL_MAX;
     let mut guard = Guard::new(io, conn.clone(), limits, must_shut);
     if guard.prime(first).is_err() {
         return;
@@ -177,7 +182,12 @@ where
         let conn = conn.clone();
         service_fn(move |request| answer(request, conn.clone(), slot.clone()))
     };
-    let connection = hyper::server::conn::http1::Builder::new()
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    if many_fields {
+        // hyper's own room costs nothing; more of it is made only for who needs it.
+        builder.max_headers(head_bytes_max / FIELD_BYTES_MIN);
+    }
+    let connection = builder
         .title_case_headers(true)
         .max_buf_size(WRITE_BUFFER_BYTES_MAX.max(head_bytes_max * 2))
         .serve_connection(TokioIo::new(guard), service)

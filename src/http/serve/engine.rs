@@ -48,6 +48,10 @@ impl Engine {
     /// # Errors
     /// The system has no thread left, or none of what a runtime needs.
     pub fn start(workers: NonZeroUsize) -> io::Result<Self> {
+        // Each connection takes a descriptor, each proxied one two; as Go does, all that we may have.
+        if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+            tracing::warn!(%error, "raising the limit of open files");
+        }
         let workers = (0..workers.get()).map(worker::start).collect::<io::Result<_>>()?;
         Ok(Self { workers, slots: Mutex::default(), next_slot: AtomicU64::new(0) })
     }

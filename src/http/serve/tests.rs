@@ -207,6 +207,14 @@ fn heads_have_a_bound() {
 }
 
 #[test]
+fn a_head_may_have_many_fields() {
+    let gate = Gate::start("{}");
+    let fields: String = (0..900).map(|number| format!("A{number}: b\r\n")).collect();
+    let answer = gate.ask(format!("GET /close HTTP/1.1\r\nHost: h\r\n{fields}\r\n").as_bytes(), 100_000);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
 fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let gate = Gate::start("{}");
     let mut stream = gate.connect();
