@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
 use crate::http::{HandlerType, MatcherType};
+use crate::log::{self, EncoderType, FilterType, WriterType};
 
 /// One thing that a user can write, under all of its names: what its file registers.
 pub struct Module {
@@ -11,6 +12,12 @@ pub struct Module {
     pub handler: Option<HandlerType>,
     /// The matcher that it provides in JSON, if it is one.
     pub matcher: Option<MatcherType>,
+    /// The outputs of logs that it provides in JSON.
+    pub log_writers: &'static [WriterType],
+    /// The formats of logs that it provides in JSON.
+    pub log_encoders: &'static [EncoderType],
+    /// The filters of log fields that it provides in JSON.
+    pub log_filters: &'static [FilterType],
     /// The directives that it is written with.
     pub directives: &'static [Directive],
     /// How it is written as a matcher.
@@ -26,6 +33,9 @@ impl Module {
     pub const EMPTY: Self = Self {
         handler: None,
         matcher: None,
+        log_writers: &[],
+        log_encoders: &[],
+        log_filters: &[],
         directives: &[],
         matcher_syntax: &[],
         options: &[],
@@ -39,6 +49,8 @@ pub struct Registry {
     pub handlers: HashMap<&'static str, &'static HandlerType>,
     /// Matchers by their name in JSON.
     pub matchers: HashMap<&'static str, &'static MatcherType>,
+    /// What belongs to logs.
+    pub logs: log::Modules,
     /// Everything that can be written in a Caddyfile.
     pub vocabulary: Vocabulary,
 }
@@ -60,6 +72,11 @@ impl Registry {
             vocabulary,
             handlers: modules().filter_map(|m| m.handler.as_ref()).map(|row| (row.id, row)).collect(),
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),
+            logs: log::Modules {
+                writers: modules().flat_map(|m| m.log_writers).map(|row| (row.id, row)).collect(),
+                encoders: modules().flat_map(|m| m.log_encoders).map(|row| (row.id, row)).collect(),
+                filters: modules().flat_map(|m| m.log_filters).map(|row| (row.id, row)).collect(),
+            },
         }
     }
 
@@ -67,7 +84,7 @@ impl Registry {
     pub fn ids(&self) -> Vec<String> {
         let handlers = self.handlers.keys().map(|id| format!("http.handlers.{id}"));
         let matchers = self.matchers.keys().map(|id| format!("http.matchers.{id}"));
-        let mut ids: Vec<String> = handlers.chain(matchers).collect();
+        let mut ids: Vec<String> = handlers.chain(matchers).chain(self.logs.ids()).collect();
         ids.sort_unstable();
         ids
     }

@@ -101,3 +101,12 @@ pub struct LogSampling {
     #[serde(skip_serializing_if = "is_default")]
     pub thereafter: i64,
 }
+
+/// The tag under which a writer's name stands.
+pub const WRITER_TAG: &str = "output";
+/// The tag under which an encoder's name stands.
+pub const ENCODER_TAG: &str = "format";
+/// The tag under which a field filter's name stands.
+pub const FILTER_TAG: &str = "filter";
+/// The tag under which a core's name stands.
+pub const CORE_TAG: &str = "module";

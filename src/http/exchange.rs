@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::placeholder::{host_of, request_path, request_uri};
 use super::regexp::{Captures, GroupKey};
-use super::{Body, ConnInfo, HandlerError, NamedSource, UpstreamInfo, Vars};
+use super::{AccessEntry, Body, ConnInfo, HandlerError, NamedSource, UpstreamInfo, Vars};
 
 /// So deep may one `map` use the outcome of another.
 const SOURCE_DEPTH_MAX: u8 = 8;
@@ -55,6 +55,10 @@ pub struct Exchange {
     pub upstream: Option<Box<UpstreamInfo>>,
     /// Method and target before the first change, if there was one.
     pub original: Option<Box<OriginalRequest>>,
+    /// Its entry in an access log, if it is logged.
+    pub log: Option<Box<AccessEntry>>,
+    /// No handler has answered: the answer is an empty 200.
+    pub unhandled: bool,
     /// The connection is to end once this answer is sent.
     pub close_connection: bool,
     /// The answer is not written; the connection just ends (`abort`).
@@ -112,6 +116,8 @@ impl Exchange {
             error: None,
             upstream: None,
             original: None,
+            log: None,
+            unhandled: false,
             close_connection: false,
             abort: false,
             started: std::time::Instant::now(),

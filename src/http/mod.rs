@@ -4,6 +4,7 @@
 //! [`crate::modules`] provisions. No string is scanned for `{` here at request time, see
 //! [`Template`].
 
+mod access_log;
 mod alias_fields;
 mod body;
 pub mod conn_info;
@@ -20,6 +21,7 @@ mod provision;
 pub mod regexp;
 mod response_matcher;
 mod routes;
+mod sensitive;
 pub mod serve;
 mod server;
 pub mod target;
@@ -29,6 +31,7 @@ pub mod upstream;
 mod upstream_info;
 mod values;
 
+pub use access_log::{AccessEntry, Fate, LOG_SKIP_VAR, LOGGER_NAMES_VAR, LateField, LogField};
 pub use body::{Body, BodyError};
 pub use conn_info::ConnInfo;
 pub use error::HandlerError;
@@ -39,9 +42,10 @@ pub use header_match::{HeaderMatch, TextPattern};
 pub use header_ops::{HeaderOps, ResponseHeaderOps};
 pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType};
 pub use placeholder::{Placeholder, status_text};
-pub use provision::{Background, NamedRoute, Provision, ProvisionError, SensitiveNames};
+pub use provision::{Background, NamedRoute, Provision, ProvisionError};
 pub use response_matcher::{AnswerMatcher, ResponseMatcher, parse_status, status_matches};
 pub use routes::{ErrorRoutes, Route, Routes, run};
+pub use sensitive::SensitiveNames;
 pub use serve::{Engine, Listen, ListenError};
 pub use server::Server;
 pub use template::{Part, Template, TemplateError, Unknown, header_value};

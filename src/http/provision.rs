@@ -1,6 +1,6 @@
 //! From configuration to runtime: what building handlers and matchers needs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -10,9 +10,10 @@ use http::HeaderName;
 use serde_json::Value;
 
 use super::routes::GroupId;
-use super::{Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Route, Routes};
+use super::{Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Route, Routes, SensitiveNames};
 use crate::config::http::{HANDLER_TAG, RouteList};
 use crate::config::{ModuleError, ModuleJson};
+use crate::log::{self, Logging};
 
 /// Why a configuration could not be made to run.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +61,8 @@ pub struct Provision<'a> {
     groups: HashMap<String, GroupId>,
     named: HashMap<String, Arc<NamedRoute>>,
     background: Vec<Background>,
-    sensitive: SensitiveNames,
+    sensitive: Arc<SensitiveNames>,
+    logging: Arc<Logging>,
 }
 
 /// A route that others enter by its name (`invoke`). It is filled once the server's named routes are
@@ -79,16 +81,6 @@ impl NamedRoute {
 /// and is dropped when the configuration is replaced.
 pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Fields that carry a key, because a matcher compares them with a value of the environment. Logs
-/// leave their values out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SensitiveNames {
-    /// Header fields.
-    pub headers: HashSet<HeaderName>,
-    /// Keys of the query.
-    pub query: HashSet<String>,
-}
-
 impl<'a> Provision<'a> {
     /// Provisioning with these rows.
     pub fn new(
@@ -101,8 +93,19 @@ impl<'a> Provision<'a> {
             groups: HashMap::new(),
             named: HashMap::new(),
             background: Vec::new(),
-            sensitive: SensitiveNames::default(),
+            sensitive: Arc::default(),
+            logging: log::current(),
         }
+    }
+
+    /// The same with these logs instead of those that are in force.
+    pub fn with_logging(self, logging: Arc<Logging>) -> Self {
+        Self { logging, ..self }
+    }
+
+    /// The logs that what is provisioned will write to.
+    pub fn logging(&self) -> &Arc<Logging> {
+        &self.logging
     }
 
     /// Takes up a server's named routes, which its other routes may enter.
@@ -145,18 +148,18 @@ impl<'a> Provision<'a> {
         std::mem::take(&mut self.background)
     }
 
-    /// Notes that a header field carries a key.
+    /// Notes that a header field carries a key, so that logs leave its values out.
     pub fn mark_sensitive_header(&mut self, name: HeaderName) {
-        self.sensitive.headers.insert(name);
+        self.sensitive.add_header(&name);
     }
 
     /// Notes that an argument of the query carries a key.
     pub fn mark_sensitive_query(&mut self, key: &str) {
-        self.sensitive.query.insert(key.to_owned());
+        self.sensitive.add_query_key(key);
     }
 
-    /// What has been noted so far.
-    pub fn sensitive_names(&self) -> &SensitiveNames {
+    /// What has been noted so far, and what will be.
+    pub fn sensitive_names(&self) -> &Arc<SensitiveNames> {
         &self.sensitive
     }
 

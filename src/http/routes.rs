@@ -3,7 +3,7 @@
 use http::StatusCode;
 use smallvec::SmallVec;
 
-use super::{Body, Exchange, Handler, HandlerError, MatcherSets, Outcome, Response, ResponseFilter, Step};
+use super::{Body, Exchange, Fate, Handler, HandlerError, MatcherSets, Outcome, Response, ResponseFilter, Step};
 
 /// The bit of a route group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,24 +82,25 @@ struct Chain<'p> {
     unanswered: StatusCode,
 }
 
-/// Takes a request through `routes`, and through `errors` if that fails, to an answer.
+/// Takes a request through `routes`, and through `errors` if that fails, to an answer; with what
+/// became of it on the way.
 ///
 /// This is the only place where a [`HandlerError`] becomes an answer.
-pub async fn run<'p>(routes: &'p Routes, errors: Option<&'p Routes>, x: &mut Exchange) -> Response {
+pub async fn run<'p>(routes: &'p Routes, errors: Option<&'p Routes>, x: &mut Exchange) -> (Response, Fate) {
     let error = match Chain::new(routes, StatusCode::OK).drive(x).await {
-        Ok(response) => return response,
+        Ok(response) => return (response, Fate::Answered),
         Err(error) => error,
     };
     let status = error.status;
     x.error = Some(error);
     if let Some(errors) = errors {
         x.restore_original();
-        match Chain::new(errors, status).drive(x).await {
-            Ok(response) => return response,
-            Err(second) => return bare(second.status, x),
-        }
+        return match Chain::new(errors, status).drive(x).await {
+            Ok(response) => (response, Fate::Failed { handled: true }),
+            Err(second) => (bare(second.status, x), Fate::FailedTwice(second)),
+        };
     }
-    bare(status, x)
+    (bare(status, x), Fate::Failed { handled: false })
 }
 
 /// An answer of a status and the header fields gathered so far.
@@ -125,7 +126,10 @@ impl<'p> Chain<'p> {
                     Step::Now(outcome) => outcome,
                     Step::Later(future) => future.await,
                 },
-                Ok(None) => Outcome::Respond(bare(self.unanswered, x)),
+                Ok(None) => {
+                    x.unhandled = self.unanswered == StatusCode::OK;
+                    Outcome::Respond(bare(self.unanswered, x))
+                }
                 Err(error) => Outcome::Fail(error),
             };
             let failure = match outcome {
@@ -284,7 +288,7 @@ mod tests {
         let mut x = Exchange::new(http::Request::new(Body::Empty), Arc::new(conn));
         let (routes, errors) = (Routes::new(routes), errors.map(Routes::new));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let response = runtime.block_on(run(&routes, errors.as_ref(), &mut x));
+        let (response, _) = runtime.block_on(run(&routes, errors.as_ref(), &mut x));
         let trail = response.headers().get_all("trail").iter().map(|value| value.to_str().unwrap());
         (response.status().as_u16(), trail.collect())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
 
+use super::access_log::ServerLog;
 use super::alias_fields::AliasFields;
 use super::serve::WireLimits;
 use super::trusted_proxies::TrustedProxies;
@@ -34,6 +35,7 @@ pub struct Server {
     asks_local_address: bool,
     trusted_proxies: Option<TrustedProxies>,
     alias_fields: AliasFields,
+    log: ServerLog,
 }
 
 impl Server {
@@ -54,6 +56,7 @@ impl Server {
             None => None,
         };
         Ok(Self {
+            log: ServerLog::provision(config.logs.as_ref(), ctx),
             routes,
             errors,
             limits: Arc::new(limits(config)),
@@ -85,12 +88,15 @@ impl Server {
         if let Some(answer) = first_look(x) {
             return answer;
         }
-        self.alias_fields.filter(&mut x.headers);
         if let Some(proxies) = &self.trusted_proxies {
             proxies.judge(x);
         }
+        // The request is logged as it came, with the fields that are dropped next.
+        self.log.begin(x);
+        self.alias_fields.filter(&mut x.headers);
         x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
-        run(&self.routes, self.errors.as_ref(), x).await
+        let (response, fate) = run(&self.routes, self.errors.as_ref(), x).await;
+        self.log.finish(x, response, &fate)
     }
 }
 

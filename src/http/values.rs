@@ -1,6 +1,7 @@
 //! What handlers leave in an exchange for placeholders: named values.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -17,6 +18,8 @@ pub enum Value {
     Float(f64),
     /// A truth value.
     Bool(bool),
+    /// Several values.
+    List(Arc<[Value]>),
 }
 
 impl Value {
@@ -27,6 +30,11 @@ impl Value {
             Self::Int(number) => Cow::Owned(number.to_string().into_bytes()),
             Self::Float(number) => Cow::Owned(number.to_string().into_bytes()),
             Self::Bool(truth) => Cow::Borrowed(if *truth { b"true" } else { b"false" }),
+            // As Go prints a slice.
+            Self::List(items) => {
+                let items: Vec<_> = items.iter().map(Self::to_text).collect();
+                Cow::Owned([b"[", &*items.join(&b" "[..]), b"]"].concat())
+            }
         }
     }
 }

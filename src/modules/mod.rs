@@ -5,6 +5,9 @@ pub mod certificate_managers;
 pub mod client_auth;
 pub mod handlers;
 pub mod issuers;
+pub mod log_encoder;
+pub mod log_filter;
+pub mod log_output;
 pub mod matchers;
 pub mod options;
 pub mod permissions;
@@ -26,5 +29,8 @@ pub fn registry() -> Registry {
         permissions::TABLE,
         storage::TABLE,
         transports::TABLE,
+        log_output::TABLE,
+        log_encoder::TABLE,
+        log_filter::TABLE,
     ])
 }

@@ -5,6 +5,10 @@ mod forward_auth;
 mod handle;
 mod handle_errors;
 mod invoke;
+mod log;
+mod log_append;
+mod log_name;
+mod log_skip;
 mod respond;
 mod reverse_proxy;
 mod route;
@@ -18,7 +22,11 @@ pub(super) static TABLE: &[&Module] = &[
     &bind::MODULE,
     &handle_errors::MODULE,
     &tls::MODULE,
+    &log::MODULE,
     // From here on the order is that of handlers.
+    &log_append::MODULE,
+    &log_skip::MODULE,
+    &log_name::MODULE,
     &forward_auth::MODULE,
     &invoke::MODULE,
     &handle::MODULE,

@@ -1,0 +1,331 @@
+//! One request on its way into an access log.
+
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri, Version};
+use http_body::{Frame, SizeHint};
+
+use super::Access;
+use super::fields::{HeaderFields, RequestFields};
+use crate::http::{Body, BodyError, ConnInfo, Exchange, Value};
+use crate::log::{Fields, Level, Logger, Value as LogValue, Visitor};
+
+/// The status in the log of a request whose client left before there was an answer.
+const CLIENT_LEFT: u16 = 499;
+
+/// A request that is being logged. It is written when it is dropped, which is when the answer's body
+/// has gone or the client has.
+pub struct AccessEntry {
+    access: Arc<Access>,
+    request: Request,
+    started: Instant,
+    /// How much of the request's body was read; `None` if it has none.
+    bytes_read: Option<Arc<AtomicU64>>,
+    early: Vec<LogField>,
+    late: Vec<Arc<dyn LateField>>,
+    outcome: Outcome,
+}
+
+/// The request as it was before any handler changed it.
+struct Request {
+    conn: Arc<ConnInfo>,
+    client_ip: Option<std::net::IpAddr>,
+    version: Version,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+/// What became of it.
+enum Outcome {
+    /// Nothing yet.
+    Open,
+    /// It has been written, or is not logged after all.
+    Done,
+    /// There is an answer, of whose body `size` bytes were taken.
+    Answered { answer: Box<Answered>, size: u64 },
+}
+
+/// What is known once there is an answer.
+struct Answered {
+    loggers: Arc<[Logger]>,
+    message: &'static str,
+    status: u16,
+    headers: HeaderMap,
+    user_id: Vec<u8>,
+    uuid: Option<Box<str>>,
+    fields: Vec<LogField>,
+}
+
+/// A field that a handler adds to a request's log entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogField {
+    /// Its key.
+    pub key: Arc<str>,
+    /// Its value; `null` if there is none.
+    pub value: Option<Value>,
+}
+
+/// A field that is worked out when there is an answer.
+pub trait LateField: Send + Sync {
+    /// The field. The answer's header fields are those of `x.response_headers`.
+    fn field(&self, x: &Exchange) -> LogField;
+}
+
+impl AccessEntry {
+    /// Begins to log a request, before any handler has seen it.
+    pub(super) fn begin(access: Arc<Access>, x: &mut Exchange) -> Box<Self> {
+        let request = Request {
+            conn: x.conn.clone(),
+            client_ip: x.client_ip,
+            version: x.version,
+            method: x.method.clone(),
+            uri: x.uri.clone(),
+            headers: x.headers.clone(),
+        };
+        let bytes_read = match std::mem::take(&mut x.body) {
+            Body::Empty => None,
+            body => {
+                let count = Arc::new(AtomicU64::new(0));
+                x.body = Body::stream(Counted { body, count: count.clone() });
+                Some(count)
+            }
+        };
+        let started = x.started;
+        let (early, late) = (Vec::new(), Vec::new());
+        Box::new(Self { access, request, started, bytes_read, early, late, outcome: Outcome::Open })
+    }
+
+    /// Adds a field.
+    pub fn add(&mut self, field: LogField) {
+        self.early.push(field);
+    }
+
+    /// Adds a field that is worked out later.
+    pub fn add_late(&mut self, field: Arc<dyn LateField>) {
+        self.late.push(field);
+    }
+
+    /// The request as it was before any handler changed it.
+    pub(super) fn request(&self) -> RequestFields<'_> {
+        let Request { conn, client_ip, version, method, uri, headers } = &self.request;
+        let (client_ip, version) = (*client_ip, *version);
+        RequestFields { conn, client_ip, version, method, uri, headers, redaction: &self.access.redaction }
+    }
+
+    /// It is not logged after all.
+    pub(super) fn skip(mut self: Box<Self>) {
+        self.outcome = Outcome::Done;
+    }
+
+    /// Takes down what became of the request, of whose answer `x.response_headers` are the header
+    /// fields; `loggers` are those that it asked for itself. The entry is written once the body that
+    /// this gives back, which takes the place of the answer's own, has gone.
+    pub(super) fn answered(
+        mut self: Box<Self>,
+        x: &mut Exchange,
+        loggers: Option<Arc<[Logger]>>,
+        status: u16,
+        body: Body,
+    ) -> Body {
+        let mut answer = Answered {
+            loggers: loggers.unwrap_or_else(|| self.access.loggers_of(&self.request.headers).clone()),
+            message: if x.unhandled { "NOP" } else { "handled request" },
+            status: if x.unhandled || x.abort { 0 } else { status },
+            headers: HeaderMap::new(),
+            user_id: x.named.get("http.auth.user.id").map(|id| id.to_text().into_owned()).unwrap_or_default(),
+            fields: self.fields(x),
+            uuid: x.uuid_if_made().map(Into::into),
+        };
+        let size = match &body {
+            Body::Empty => 0,
+            // For HEAD too, as in Caddy: what would have been sent.
+            Body::Full(bytes) => bytes.len() as u64,
+            _ => {
+                answer.headers.clone_from(&x.response_headers);
+                self.outcome = Outcome::Answered { answer: Box::new(answer), size: 0 };
+                return Body::Stream(Box::pin(Logged { body, entry: self }));
+            }
+        };
+        answer.headers = std::mem::take(&mut x.response_headers);
+        let (size, duration) = if x.abort { (0, Duration::ZERO) } else { (size, self.started.elapsed()) };
+        self.write_answered(&answer, size, duration);
+        self.outcome = Outcome::Done;
+        x.response_headers = answer.headers;
+        body
+    }
+
+    /// All added fields: the early ones, then the late ones, the last handler's first.
+    fn fields(&mut self, x: &Exchange) -> Vec<LogField> {
+        let mut fields = std::mem::take(&mut self.early);
+        fields.extend(self.late.iter().rev().map(|field| field.field(x)));
+        fields
+    }
+
+    fn write_answered(&self, answer: &Answered, size: u64, duration: Duration) {
+        let record = Record {
+            user_id: &answer.user_id,
+            size,
+            status: answer.status,
+            headers: &answer.headers,
+            uuid: answer.uuid.as_deref(),
+            fields: &answer.fields,
+            ..self.record(duration)
+        };
+        record.write(&answer.loggers, answer.message);
+    }
+
+    /// The fields of a request that has no answer.
+    fn record(&self, duration: Duration) -> Record<'_> {
+        static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        Record {
+            request: self.request(),
+            bytes_read: self.bytes_read.as_ref().map_or(0, |count| count.load(Ordering::Relaxed)),
+            user_id: b"",
+            duration,
+            size: 0,
+            status: CLIENT_LEFT,
+            headers: &NO_HEADERS,
+            uuid: None,
+            fields: &self.early,
+        }
+    }
+}
+
+impl Drop for AccessEntry {
+    fn drop(&mut self) {
+        match &self.outcome {
+            Outcome::Done => {}
+            Outcome::Open => {
+                let loggers = self.access.loggers_of(&self.request.headers);
+                self.record(self.started.elapsed()).write(loggers, "handled request");
+            }
+            Outcome::Answered { answer, size } => {
+                self.write_answered(answer, *size, self.started.elapsed());
+            }
+        }
+    }
+}
+
+/// The fields of an entry, in Caddy's order.
+struct Record<'a> {
+    request: RequestFields<'a>,
+    bytes_read: u64,
+    user_id: &'a [u8],
+    duration: Duration,
+    size: u64,
+    status: u16,
+    headers: &'a HeaderMap,
+    uuid: Option<&'a str>,
+    fields: &'a [LogField],
+}
+
+impl Record<'_> {
+    fn write(&self, loggers: &[Logger], message: &str) {
+        let level = if self.status >= 500 { Level::Error } else { Level::Info };
+        for logger in loggers {
+            logger.log(level, message, self);
+        }
+    }
+}
+
+impl Fields for Record<'_> {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        let redaction = self.request.redaction;
+        visitor.field("request", LogValue::Object(&self.request));
+        visitor.field("bytes_read", LogValue::Uint(self.bytes_read));
+        visitor.field("user_id", LogValue::Text(self.user_id));
+        visitor.field("duration", LogValue::Duration(self.duration));
+        visitor.field("size", LogValue::Uint(self.size));
+        visitor.field("status", LogValue::Uint(self.status.into()));
+        let headers = HeaderFields { headers: self.headers, of_request: false, redaction };
+        visitor.field("resp_headers", LogValue::Object(&headers));
+        if let Some(uuid) = self.uuid {
+            visitor.field("uuid", LogValue::text(uuid));
+        }
+        for LogField { key, value } in self.fields {
+            match value {
+                None => visitor.field(key, LogValue::Json(&serde_json::Value::Null)),
+                Some(Value::Text(text)) => visitor.field(key, LogValue::Text(text)),
+                Some(Value::Int(number)) => visitor.field(key, LogValue::Int(*number)),
+                Some(Value::Float(number)) => visitor.field(key, LogValue::Float(*number)),
+                Some(Value::Bool(truth)) => visitor.field(key, LogValue::Bool(*truth)),
+                Some(Value::List(items)) => {
+                    let texts: Vec<_> = items.iter().map(Value::to_text).collect();
+                    let texts: Vec<&[u8]> = texts.iter().map(|text| &**text).collect();
+                    visitor.field(key, LogValue::Texts(&texts));
+                }
+            }
+        }
+    }
+}
+
+/// A request's body, whose bytes are counted as they are read.
+struct Counted {
+    body: Body,
+    count: Arc<AtomicU64>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body, whose bytes are counted as they are taken.
+struct Logged {
+    body: Body,
+    entry: Box<AccessEntry>,
+}
+
+impl http_body::Body for Logged {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+            && let Outcome::Answered { size, .. } = &mut self.entry.outcome
+        {
+            *size += data.len() as u64;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,51 @@
+//! `output stdout`, `output stderr` and `output discard`.
+//!
+//! ```caddyfile
+//! {
+//! 	log {
+//! 		output stdout
+//! 	}
+//! }
+//! ```
+
+use serde_json::{Value, json};
+
+use super::NAMESPACE;
+use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::ModuleJson;
+use crate::config::logging::WRITER_TAG;
+use crate::log::{Destination, LogError, WriterType};
+use crate::module::Module;
+
+pub(super) static MODULE: Module = Module {
+    log_writers: &[
+        WriterType { id: "stdout", provision: |json| standard(json, Some(crate::log::stdout)) },
+        WriterType { id: "stderr", provision: |json| standard(json, Some(crate::log::stderr)) },
+        WriterType { id: "discard", provision: |json| standard(json, None) },
+    ],
+    submodules: &[
+        SubmoduleSyntax { namespace: NAMESPACE, name: "stdout", syntax: "stdout", parse },
+        SubmoduleSyntax { namespace: NAMESPACE, name: "stderr", syntax: "stderr", parse },
+        SubmoduleSyntax { namespace: NAMESPACE, name: "discard", syntax: "discard", parse },
+    ],
+    ..Module::EMPTY
+};
+
+fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
+    let cursor = &mut reader.cursor;
+    cursor.next();
+    if cursor.next() {
+        return Err(cursor.err(format!("unrecognized subdirective: {}", cursor.val())));
+    }
+    Ok(json!({}))
+}
+
+/// Nothing can be said of these.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn standard(json: &ModuleJson, open: Option<fn() -> Destination>) -> Result<Option<Destination>, LogError> {
+    let Nothing {} = json.decode(WRITER_TAG)?;
+    Ok(open.map(|open| open()))
+}
