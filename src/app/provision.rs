@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::config::{self, AddressError, Config, ConfigError, NetworkAddress};
 use crate::http::{Listen, Part, Provision, ProvisionError, Server, Template, Unknown};
+use crate::log::{LogError, Logging};
 use crate::module::Registry;
 
 /// The port of plain HTTP, where TLS is never spoken.
@@ -19,6 +20,9 @@ pub enum LoadError {
     /// Its JSON does not fit.
     #[error("decoding config: {0}")]
     Decode(#[from] ConfigError),
+    /// A log makes no sense or can't be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A part of the HTTP app can't be built.
     #[error("loading http app module: {0}")]
     Http(#[from] ProvisionError),
@@ -60,6 +64,8 @@ pub struct Provisioned {
     pub delay: Option<Duration>,
     /// Whether the configuration is to be saved once it runs.
     pub persist: bool,
+    /// The logs, to be put in force together with the rest.
+    pub logging: Arc<Logging>,
 }
 
 /// Builds everything in a configuration; null is an empty one.
@@ -78,21 +84,27 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
     if settings.is_some_and(|settings| settings.load.is_some()) {
         return Err(LoadError::Unsupported("pulling configurations (admin.config.load)"));
     }
+    let logging = Arc::new(Logging::provision(config.logging.as_ref(), &registry.logs)?);
     let http = config.apps.http.clone().unwrap_or_default();
     Ok(Provisioned {
-        listens: listens(&http, registry)?,
+        listens: listens(&http, registry, &logging)?,
+        logging,
         grace: http.grace_period.positive(),
         delay: http.shutdown_delay.positive(),
         persist: settings.and_then(|settings| settings.persist).unwrap_or(true),
     })
 }
 
-fn listens(http: &config::http::App, registry: &Registry) -> Result<Vec<Listen>, LoadError> {
+fn listens(
+    http: &config::http::App,
+    registry: &Registry,
+    logging: &Arc<Logging>,
+) -> Result<Vec<Listen>, LoadError> {
     let http_port = if http.http_port == 0 { HTTP_PORT } else { http.http_port };
     let mut claimed: BTreeMap<String, &str> = BTreeMap::new();
     let mut listens = Vec::new();
+    let mut ctx = Provision::new(&registry.handlers, &registry.matchers).with_logging(logging.clone());
     for (name, config) in &http.servers {
-        let mut ctx = Provision::new(&registry.handlers, &registry.matchers);
         let server = Arc::new(Server::provision(name, config, &mut ctx)?);
         for text in &config.listen {
             for address in address(&format!("server {name}"), text)?.expand() {
