@@ -10,7 +10,9 @@ use http::HeaderName;
 use serde_json::Value;
 
 use super::routes::GroupId;
-use super::{Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Route, Routes, SensitiveNames};
+use super::{
+    Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Route, Routes, SensitiveNames,
+};
 use crate::config::http::{HANDLER_TAG, RouteList};
 use crate::config::{ModuleError, ModuleJson};
 use crate::log::{self, Logging};

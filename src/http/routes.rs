@@ -3,7 +3,9 @@
 use http::StatusCode;
 use smallvec::SmallVec;
 
-use super::{Body, Exchange, Fate, Handler, HandlerError, MatcherSets, Outcome, Response, ResponseFilter, Step};
+use super::{
+    Body, Exchange, Fate, Handler, HandlerError, MatcherSets, Outcome, Response, ResponseFilter, Step,
+};
 
 /// The bit of a route group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

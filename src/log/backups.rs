@@ -327,7 +327,8 @@ mod tests {
         for name in names(dir.path()) {
             assert!(backups.time_in(&name).is_some(), "{name}");
         }
-        for no in ["access.log", "access-x-size.log", "access-2024-02-05T03-04-09.012-size.txt", "other.log"] {
+        for no in ["access.log", "access-x-size.log", "access-2024-02-05T03-04-09.012-size.txt", "other.log"]
+        {
             assert_eq!(backups.time_in(no), None, "{no}");
         }
     }

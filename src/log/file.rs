@@ -261,7 +261,12 @@ mod tests {
             path,
             mode: None,
             dir_mode: DirMode::Fixed(0o700),
-            roll: Some(RollOptions { size_bytes_max, interval: None, at: Vec::new(), backups: backups.into() }),
+            roll: Some(RollOptions {
+                size_bytes_max,
+                interval: None,
+                at: Vec::new(),
+                backups: backups.into(),
+            }),
         }
     }
 

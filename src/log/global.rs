@@ -12,8 +12,8 @@ pub fn expand(text: &str) -> Result<String, LogError> {
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else { break };
         all.push_str(before);
-        let value = value(name)
-            .ok_or_else(|| LogError::invalid(format!("unrecognized placeholder {{{name}}}")))?;
+        let value =
+            value(name).ok_or_else(|| LogError::invalid(format!("unrecognized placeholder {{{name}}}")))?;
         if value.is_empty() {
             return Err(LogError::invalid(format!("evaluated placeholder {{{name}}} is empty")));
         }

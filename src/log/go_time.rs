@@ -12,22 +12,50 @@ pub struct Layout(Box<[Part]>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Literal(String),
-    Year { digits: u8 },
-    MonthName { long: bool },
-    Month { pad: Pad },
-    DayName { long: bool },
-    Day { pad: Pad },
-    YearDay { pad: Pad },
+    Year {
+        digits: u8,
+    },
+    MonthName {
+        long: bool,
+    },
+    Month {
+        pad: Pad,
+    },
+    DayName {
+        long: bool,
+    },
+    Day {
+        pad: Pad,
+    },
+    YearDay {
+        pad: Pad,
+    },
     Hour24,
-    Hour12 { pad: Pad },
-    Minute { pad: Pad },
-    Second { pad: Pad },
-    HalfDay { upper: bool },
+    Hour12 {
+        pad: Pad,
+    },
+    Minute {
+        pad: Pad,
+    },
+    Second {
+        pad: Pad,
+    },
+    HalfDay {
+        upper: bool,
+    },
     ZoneName,
     /// A zone's offset: how fine, with colons, and whether UTC is just `Z`.
-    Offset { fields: u8, colon: bool, zulu: bool },
+    Offset {
+        fields: u8,
+        colon: bool,
+        zulu: bool,
+    },
     /// A fraction of a second with its point or comma; trailing zeros and an empty fraction go if `trim`.
-    Fraction { mark: char, digits: u8, trim: bool },
+    Fraction {
+        mark: char,
+        digits: u8,
+        trim: bool,
+    },
 }
 
 /// What makes a short number long enough.
@@ -367,9 +395,10 @@ fn narrow<T: TryFrom<i64>>((number, rest): (i64, &str)) -> Option<(T, &str)> {
 
 /// One of `names`, counted from one.
 fn name<'t>(text: &'t str, names: &[&'static str], long: bool) -> Option<(usize, &'t str)> {
-    names.iter().enumerate().find_map(|(index, name)| {
-        text.strip_prefix(shorten(name, long)).map(|rest| (index + 1, rest))
-    })
+    names
+        .iter()
+        .enumerate()
+        .find_map(|(index, name)| text.strip_prefix(shorten(name, long)).map(|rest| (index + 1, rest)))
 }
 
 #[cfg(test)]
@@ -407,7 +436,8 @@ mod tests {
 
     #[test]
     fn other_zones() {
-        let zone = TimeZone::fixed(jiff::tz::Offset::constant(-3).saturating_sub(jiff::Span::new().minutes(30)));
+        let zone =
+            TimeZone::fixed(jiff::tz::Offset::constant(-3).saturating_sub(jiff::Span::new().minutes(30)));
         let text = Layout::new("15:04 -0700 -07:00 Z07").format(TIME.parse().unwrap(), &zone);
         assert_eq!(text, "23:34 -0330 -03:30 -03");
     }

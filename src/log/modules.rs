@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use super::{Console, Destination, Encoder, EncoderOptions, Json, LogError, Visitor, Value};
+use super::{Console, Destination, Encoder, EncoderOptions, Json, LogError, Value, Visitor};
 use crate::config::ModuleJson;
 use crate::config::logging::{CORE_TAG, ENCODER_TAG, FILTER_TAG, WRITER_TAG};
 

@@ -6,9 +6,9 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::modules::default_encoder;
 use super::outlet::{Batch, Outlet, Output};
 use super::stream::stderr;
-use super::modules::default_encoder;
 use crate::config::NetworkAddress;
 
 /// Connecting takes no longer than this unless the configuration says otherwise.
@@ -140,7 +140,9 @@ impl Connection {
                 }
                 Err(error)
             }
-            other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("logs can't be sent by {other}"))),
+            other => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, format!("logs can't be sent by {other}")))
+            }
         }
     }
 

@@ -143,11 +143,8 @@ impl Outlet {
         let Destination { key, name, open: opener, .. } = destination;
         let error = |source| LogError::Open { name: name.clone(), source };
         let output = opener().map_err(error)?;
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-        });
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
         let writer = Writer { shared: shared.clone(), name: name.clone(), encoder, complained: None };
         std::thread::Builder::new()
             .name("log".into())
@@ -185,12 +182,7 @@ impl Outlet {
             if left.is_zero() {
                 return false;
             }
-            queue = self
-                .shared
-                .emptied
-                .wait_timeout(queue, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            queue = self.shared.emptied.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

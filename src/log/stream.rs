@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::outlet::{Batch, Output};
 use super::Destination;
+use super::outlet::{Batch, Output};
 
 /// Standard output.
 pub fn stdout() -> Destination {

@@ -152,7 +152,8 @@ impl Access {
     /// The loggers that a request has asked for instead.
     fn chosen_loggers(&self, x: &Exchange) -> Option<Arc<[Logger]>> {
         let Some(Value::List(names)) = x.vars.get(LOGGER_NAMES_VAR) else { return None };
-        let named = |name: &Value| self.loggers.named(&String::from_utf8_lossy(&name.to_text()), &self.logging);
+        let named =
+            |name: &Value| self.loggers.named(&String::from_utf8_lossy(&name.to_text()), &self.logging);
         Some(names.iter().map(named).collect())
     }
 }

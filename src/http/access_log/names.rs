@@ -19,7 +19,8 @@ impl HostLoggers {
     /// The loggers below `base` that `config` names.
     pub(super) fn new(base: &'static str, config: &ServerLogs, logging: &Logging) -> Self {
         let loggers = |names: &[String]| names.iter().map(|name| logger(base, name, logging)).collect();
-        let by_host = config.logger_names.iter().map(|(host, names)| (host.as_str().into(), loggers(&names.0)));
+        let by_host =
+            config.logger_names.iter().map(|(host, names)| (host.as_str().into(), loggers(&names.0)));
         Self {
             base,
             by_host: by_host.collect(),
@@ -131,7 +132,8 @@ mod tests {
         ] {
             assert_eq!(some.contains(host), logged, "{host}");
         }
-        let only = LoggedHosts::new(&config(json!({"logger_names": {"a": [""]}, "skip_unmapped_hosts": true})));
+        let only =
+            LoggedHosts::new(&config(json!({"logger_names": {"a": [""]}, "skip_unmapped_hosts": true})));
         assert!(only.contains("a") && !only.contains("b"));
     }
 

@@ -228,7 +228,8 @@ mod tests {
             ("common_log", "\"14/Nov/2023:22:13:20 +0000\""),
             ("15h", "\"22h\""),
         ] {
-            let line = encode(&EncoderOptions { time_format: format.into(), ..EncoderOptions::default() }, &());
+            let line =
+                encode(&EncoderOptions { time_format: format.into(), ..EncoderOptions::default() }, &());
             assert!(line.contains(&format!("\"ts\":{want},")), "{format}: {line}");
         }
     }

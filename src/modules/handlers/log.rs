@@ -13,12 +13,10 @@
 use std::collections::HashSet;
 
 use crate::adapt::{
-    ConfigValue, Cursor, Directive, Error, GlobalOption, Helper, NamedLog, OptionReader, Parse, SubmoduleSyntax,
-    Vocabulary,
+    ConfigValue, Cursor, Directive, Error, GlobalOption, Helper, NamedLog, OptionReader, Parse,
+    SubmoduleSyntax, Vocabulary,
 };
-use crate::config::logging::{
-    CORE_TAG, CustomLog, DEFAULT_LOG, ENCODER_TAG, LogSampling, WRITER_TAG,
-};
+use crate::config::logging::{CORE_TAG, CustomLog, DEFAULT_LOG, ENCODER_TAG, LogSampling, WRITER_TAG};
 use crate::module::Module;
 use crate::modules::{log_encoder, log_output};
 
@@ -206,7 +204,8 @@ fn sampling(cursor: &mut Cursor) -> Result<LogSampling, Error> {
             return Err(cursor.err(format!("unrecognized subdirective: {option}")));
         }
         let [value] = cursor.args()?;
-        let failed = |cursor: &Cursor, problem: String| cursor.err(format!("failed to parse {option}: {problem}"));
+        let failed =
+            |cursor: &Cursor, problem: String| cursor.err(format!("failed to parse {option}: {problem}"));
         match option.as_str() {
             "interval" => {
                 sampling.interval = value.parse().map_err(|error| failed(cursor, format!("{error}")))?;

@@ -17,8 +17,8 @@ use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, is_default};
 use crate::http::{
-    Exchange, Handler, HandlerType, LateField, LogField, Outcome, Part, Placeholder, Provision, ProvisionError,
-    Step, Template, Unknown, Value,
+    Exchange, Handler, HandlerType, LateField, LogField, Outcome, Part, Placeholder, Provision,
+    ProvisionError, Step, Template, Unknown, Value,
 };
 use crate::module::Module;
 
@@ -113,9 +113,7 @@ impl LateField for Field {
         let value = match &self.source {
             Source::Placeholder(placeholder) => placeholder.typed(x),
             Source::Known(value) => Some(value.clone()),
-            Source::Variable(name) => {
-                Some(x.vars.get(name).cloned().unwrap_or_else(|| Value::from(&**name)))
-            }
+            Source::Variable(name) => Some(x.vars.get(name).cloned().unwrap_or_else(|| Value::from(&**name))),
         };
         LogField { key: self.key.clone(), value }
     }

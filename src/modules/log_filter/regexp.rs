@@ -193,7 +193,10 @@ mod tests {
         };
         assert_eq!(merge(vec![single("a")]).unwrap(), single("a"));
         let merged = merge(vec![single("a"), single("b")]).unwrap();
-        assert_eq!(json!(merged), json!({"filter": "multi_regexp", "operations": [{"regexp": "a"}, {"regexp": "b"}]}));
+        assert_eq!(
+            json!(merged),
+            json!({"filter": "multi_regexp", "operations": [{"regexp": "a"}, {"regexp": "b"}]})
+        );
         assert!(merge(vec![single("a"), single("")]).is_err());
     }
 }

@@ -77,8 +77,14 @@ mod tests {
             {"type": "delete", "name": "track"},
             {"type": "hash", "name": "user"},
         ]});
-        let lines: [&[u8]; 6] =
-            [b"s=\"a\"; Path=/; HttpOnly", b"s= a ; Secure", b"track=1", b"user=ada; Secure", b"other=1", b"malformed"];
+        let lines: [&[u8]; 6] = [
+            b"s=\"a\"; Path=/; HttpOnly",
+            b"s= a ; Secure",
+            b"track=1",
+            b"user=ada; Secure",
+            b"other=1",
+            b"malformed",
+        ];
         assert_eq!(
             filtered(&MODULE, json, Value::Texts(&lines)),
             json!({"f": ["s=\"R\"; Path=/; HttpOnly", "s= R ; Secure", "user=fdee430d; Secure", "other=1", "malformed"]})

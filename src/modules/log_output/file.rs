@@ -225,9 +225,8 @@ fn parse_value(writer: &mut FileWriter, option: &str, value: &str) -> Result<(),
 }
 
 fn number(option: &str, text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| {
-        format!("parsing {option} number: strconv.Atoi: parsing {text:?}: invalid syntax")
-    })
+    text.parse()
+        .map_err(|_| format!("parsing {option} number: strconv.Atoi: parsing {text:?}: invalid syntax"))
 }
 
 /// Reads arguments each of which may be several, with commas between.
@@ -308,8 +307,7 @@ fn roll(writer: &FileWriter, path: &Path) -> Result<RollOptions, LogError> {
     let keep_max = usize::try_from(or(writer.roll_keep, ROLL_KEEP_DEFAULT)).unwrap_or(0);
     let keep_days_max = u32::try_from(or(writer.roll_keep_days, ROLL_KEEP_DAYS_DEFAULT)).unwrap_or(0);
     let layout = layout.unwrap_or(TIME_LAYOUT_DEFAULT);
-    let backups =
-        Backups::new(path, layout, keep_max, keep_days_max, writer.roll_local_time, compression);
+    let backups = Backups::new(path, layout, keep_max, keep_days_max, writer.roll_local_time, compression);
     Ok(RollOptions {
         size_bytes_max: size_mib.saturating_mul(MIB),
         interval: writer.roll_interval.positive(),
@@ -324,11 +322,14 @@ fn times_of_day(writer: &FileWriter) -> Vec<(i8, i8)> {
     for said in &writer.roll_minutes {
         match i8::try_from(*said) {
             Ok(minute @ 0..60) => times.extend((0..24).map(|hour| (hour, minute))),
-            _ => tracing::warn!(target: "log", minute = *said, "there is no such minute to roll a log file at"),
+            _ => {
+                tracing::warn!(target: "log", minute = *said, "there is no such minute to roll a log file at")
+            }
         }
     }
     for said in &writer.roll_at {
-        let time = said.split_once(':').and_then(|(hour, minute)| Some((hour.parse().ok()?, minute.parse().ok()?)));
+        let time =
+            said.split_once(':').and_then(|(hour, minute)| Some((hour.parse().ok()?, minute.parse().ok()?)));
         match time {
             Some((hour @ 0..24, minute @ 0..60)) => times.push((hour, minute)),
             _ => tracing::warn!(target: "log", time = said, "there is no such time to roll a log file at"),
@@ -360,7 +361,8 @@ mod tests {
 
     #[test]
     fn times_of_the_day() {
-        let times = times_of_day(&writer(json!({"roll_minutes": [30, 60], "roll_at": ["6:05", "24:00", "x"]})));
+        let times =
+            times_of_day(&writer(json!({"roll_minutes": [30, 60], "roll_at": ["6:05", "24:00", "x"]})));
         assert_eq!(times.len(), 25);
         assert!(times.contains(&(23, 30)) && times.contains(&(6, 5)));
     }
