@@ -52,7 +52,7 @@ fn load_file(path: &Path) -> Result<(), EnvFileError> {
 }
 
 #[allow(unsafe_code)]
-fn set(name: &str, value: &str) {
+pub(super) fn set(name: &str, value: &str) {
     // SAFETY: `set_var` is unsound only while another thread reads or writes the environment.
     // Commands run on the main thread, and load their files first of all, before a runtime or any
     // other thread exists (see `Command::run`). Neither argument has a NUL byte, and names have no `=`.

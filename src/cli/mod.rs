@@ -6,6 +6,7 @@
 
 mod adapt;
 mod build_info;
+mod demo;
 mod env_file;
 mod environ;
 mod failure;
@@ -56,6 +57,7 @@ impl Row {
 static COMMANDS: &[Row] = &[
     Row::of::<adapt::Adapt>(),
     Row::of::<build_info::BuildInfo>(),
+    Row::of::<demo::Demo>(),
     Row::of::<environ::Environ>(),
     Row::of::<fmt::Fmt>(),
     Row::of::<hash_password::HashPassword>(),

@@ -117,6 +117,40 @@ fn the_build_stage_gets_every_member_of_the_workspace() {
     }
 }
 
+/// A build that includes a file from elsewhere works here and fails there.
+#[test]
+fn what_the_sources_include_is_copied_too() {
+    let copied: Vec<String> = stages(&recipes()[0].2).remove(0);
+    let copied: Vec<&str> = copied
+        .iter()
+        .filter(|line| line.starts_with("COPY "))
+        .flat_map(|line| line.split(' ').skip(1))
+        .collect();
+    let mut folders = vec![repository("src"), repository("grammar")];
+    let mut included = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("text");
+                for rest in text.split("include_str!(\"").skip(1) {
+                    let target = folder.join(rest.split('"').next().unwrap_or_default());
+                    let target = target.canonicalize().expect("what is included is there");
+                    let within = target.strip_prefix(repository("").canonicalize().expect("the root"));
+                    let within = within.expect("within the repository").to_string_lossy().into_owned();
+                    let found =
+                        copied.iter().any(|part| within == *part || within.starts_with(&format!("{part}/")));
+                    assert!(found, "{}: {within} is not copied into the build", path.display());
+                    included += 1;
+                }
+            }
+        }
+    }
+    assert!(included > 0, "the Caddyfile at least is included");
+}
+
 #[test]
 fn compose_files_start_the_recipe_beside_them() {
     for setup in SETUPS {

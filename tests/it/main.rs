@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod adapt;
+mod demo;
 mod entrypoint;
 mod images;
 mod readme;
