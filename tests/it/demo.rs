@@ -32,21 +32,19 @@ impl Demo {
     fn start(prepare: impl FnOnce(&mut Command) -> &mut Command) -> Demo {
         let port = free_port();
         let mut command = command(port, free_port());
-        let mut child = prepare(&mut command).spawn().expect("it starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut text = String::new();
-        loop {
+        let child = prepare(&mut command).spawn().expect("it starts");
+        let mut demo = Demo { child, port, text: String::new() };
+        let mut lines = BufReader::new(demo.child.stdout.take().expect("piped")).lines();
+        while !demo.text.contains("\nCtrl-C ") {
             let Some(line) = lines.next().transpose().expect("text") else {
                 let mut said = String::new();
-                _ = child.stderr.take().expect("piped").read_to_string(&mut said);
+                _ = demo.child.stderr.take().expect("piped").read_to_string(&mut said);
                 panic!("the demo ended: {said}");
             };
-            text.push_str(&line);
-            text.push('\n');
-            if line.starts_with("Ctrl-C") {
-                return Demo { child, port, text };
-            }
+            demo.text.push_str(&line);
+            demo.text.push('\n');
         }
+        demo
     }
 
     /// The key that it printed.
