@@ -74,7 +74,7 @@ fn its_caddyfiles_ask_for_the_key() {
 
 #[test]
 fn its_links_lead_somewhere() {
-    for page in ["README.md", "docs/architecture.md", "docs/compatibility.md"] {
+    for page in ["README.md", "docker/README.md", "docs/architecture.md", "docs/compatibility.md"] {
         let text = repository_text(page);
         let folder = repository(page).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
