@@ -7,14 +7,17 @@ mod error;
 mod h1;
 mod h2;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use tokio::io::AsyncWrite as _;
 
@@ -173,8 +176,12 @@ impl Transport {
         on_interim: OnInterim<'_>,
     ) -> Result<Response, UpstreamError> {
         let length = BodyLength::of(body);
-        // The head goes out at once, if the socket takes it.
-        let head = send_head(&mut conn, &request, length).await?;
+        let mut head = Vec::with_capacity(1024);
+        encode::head(&mut head, &request, length);
+        let mut head = Bytes::from(head);
+        if length == BodyLength::None {
+            send_now(&mut conn, &mut head).await?;
+        }
         if !head.is_empty() || length != BodyLength::None {
             conn.upload = Some(Box::new(Upload::new(head, std::mem::take(body), length)));
         }
@@ -225,31 +232,19 @@ impl Transport {
     }
 }
 
-/// Writes the head; returns what the socket did not take.
-async fn send_head(
-    conn: &mut H1,
-    request: &Outgoing<'_>,
-    length: BodyLength,
-) -> Result<Bytes, UpstreamError> {
-    let mut head = Vec::with_capacity(1024);
-    encode::head(&mut head, request, length);
-    let sent = poll_fn(|cx| {
+/// Writes as much of the head as the socket takes at once.
+async fn send_now(conn: &mut H1, head: &mut Bytes) -> Result<(), UpstreamError> {
+    let sent = poll_fn(|cx| match Pin::new(conn.io()).poll_write(cx, head) {
         // A socket that takes nothing now gets the head with the body.
-        match Pin::new(conn.io()).poll_write(cx, &head) {
-            std::task::Poll::Pending => std::task::Poll::Ready(Ok(0)),
-            done => done,
-        }
-    })
-    .await
-    .map_err(UpstreamError::unsent)?;
-    if sent == head.len() {
-        if conn.io().is_write_vectored() {
-            return Ok(Bytes::new());
-        }
+        Poll::Pending => Poll::Ready(Ok(0)),
+        done => done,
+    });
+    let sent = sent.await.map_err(UpstreamError::unsent)?;
+    head.advance(sent);
+    if head.is_empty() && !conn.io().is_write_vectored() {
         poll_fn(|cx| Pin::new(conn.io()).poll_flush(cx)).await.map_err(UpstreamError::sent)?;
-        return Ok(Bytes::new());
     }
-    Ok(Bytes::from(head).split_off(sent))
+    Ok(())
 }
 
 /// Whether a kept connection had died, so that a new one may take the request over: either nothing

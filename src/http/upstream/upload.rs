@@ -36,12 +36,25 @@ impl BodyLength {
     }
 }
 
+/// Whether a head is still held back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HeadWaits {
+    /// The body has not been asked yet.
+    Asks,
+    /// It had nothing at once; the client's connection is given one look.
+    Looks,
+    /// Not any more.
+    No,
+}
+
 /// A request on its way to an upstream: what is left of its head, and its body behind it.
 ///
 /// One frame is under way at a time, so a slow upstream slows the client.
 pub(super) struct Upload {
-    /// Bytes to be sent before the next frame is asked for.
-    pending: [Bytes; 3],
+    /// Bytes to be sent before the next frame is asked for: head, chunk size, data, chunk end.
+    pending: [Bytes; 4],
+    /// The head waits for the first data, so that both go in one packet. It waits a moment only.
+    head_waits: HeadWaits,
     body: Body,
     length: BodyLength,
     /// For a known length, what is still owed.
@@ -51,11 +64,13 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// An upload that begins with `head`, which may be empty.
+    /// An upload of `body`, with `head` before it.
     pub(super) fn new(head: Bytes, body: Body, length: BodyLength) -> Self {
         let owed = if let BodyLength::Known(length) = length { length } else { 0 };
         let ended = length == BodyLength::None;
-        Self { pending: [head, Bytes::new(), Bytes::new()], body, length, owed, ended }
+        let head_waits = if ended { HeadWaits::No } else { HeadWaits::Asks };
+        let pending = [head, Bytes::new(), Bytes::new(), Bytes::new()];
+        Self { pending, head_waits, body, length, owed, ended }
     }
 
     /// Sends what can be sent now; ready once everything is sent.
@@ -65,12 +80,15 @@ impl Upload {
         io: &mut UpstreamIo,
     ) -> Poll<Result<(), UpstreamErrorKind>> {
         loop {
-            ready!(self.poll_pending(cx, io))?;
+            if self.head_waits == HeadWaits::No {
+                ready!(self.poll_pending(cx, io))?;
+            }
             if self.ended {
                 return Pin::new(io).poll_flush(cx).map_err(Into::into);
             }
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    self.head_waits = HeadWaits::No;
                     // Trailers of a request are not passed on over HTTP/1, as in Caddy.
                     if let Ok(data) = frame.into_data() {
                         self.queue(data)?;
@@ -80,6 +98,13 @@ impl Upload {
                     return Poll::Ready(Err(UpstreamErrorKind::RequestBody(error.to_string())));
                 }
                 Poll::Ready(None) => self.end()?,
+                Poll::Pending if self.head_waits == HeadWaits::Asks => {
+                    // Asking made the client's connection look for data, which is done by next time.
+                    self.head_waits = HeadWaits::Looks;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Pending if self.head_waits == HeadWaits::Looks => self.head_waits = HeadWaits::No,
                 Poll::Pending => {
                     ready!(Pin::new(io).poll_flush(cx))?;
                     return Poll::Pending;
@@ -95,14 +120,16 @@ impl Upload {
         if self.length == BodyLength::Chunked {
             let mut size = Vec::with_capacity(18);
             write!(size, "{:x}\r\n", data.len())?;
-            self.pending = [size.into(), data, Bytes::from_static(b"\r\n")];
+            self.pending[1] = size.into();
+            self.pending[2] = data;
+            self.pending[3] = Bytes::from_static(b"\r\n");
             return Ok(());
         }
         let Some(owed) = self.owed.checked_sub(data.len() as u64) else {
             return Err(UpstreamErrorKind::RequestBody("body longer than its Content-Length".into()));
         };
         self.owed = owed;
-        self.pending[0] = data;
+        self.pending[2] = data;
         Ok(())
     }
 
@@ -111,8 +138,9 @@ impl Upload {
             return Err(UpstreamErrorKind::RequestBody("body shorter than its Content-Length".into()));
         }
         if self.length == BodyLength::Chunked {
-            self.pending[0] = Bytes::from_static(b"0\r\n\r\n");
+            self.pending[3] = Bytes::from_static(b"0\r\n\r\n");
         }
+        self.head_waits = HeadWaits::No;
         self.ended = true;
         Ok(())
     }
