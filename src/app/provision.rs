@@ -1,15 +1,20 @@
 //! From a configuration to something that can run: everything is built here, and nothing is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::admin::Settings;
 use crate::config::{self, AddressError, Config, ConfigError, NetworkAddress};
-use crate::http::{Listen, Part, Provision, ProvisionError, Server, Template, Unknown};
+use crate::http::{
+    Background, Listen, ListenError, Part, Provision, ProvisionError, Server, Template, Unknown,
+};
 use crate::log::{LogError, Logging};
 use crate::module::Registry;
+use crate::tls::{self, ConnectionPolicies, FileStorage, HttpVersions, TlsError};
 
 /// The port of plain HTTP, where TLS is never spoken.
 const HTTP_PORT: u16 = 80;
@@ -52,6 +57,23 @@ pub enum LoadError {
     /// Something that Caddy has and that isn't here.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
+    /// Certificates or authorities can't be had.
+    #[error("loading tls app module: {0}")]
+    Tls(#[from] TlsError),
+    /// The admin endpoint's address can't be had.
+    #[error("starting admin endpoint: listening on {address}: {source}")]
+    Admin {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A site's address can't be had.
+    #[error("http app module: start: {0}")]
+    Listen(#[from] ListenError),
+    /// It ended before its time, by a defect or because the process ends.
+    #[error("loading broke off")]
+    BrokeOff,
 }
 
 /// A configuration that is ready to run.
@@ -66,6 +88,10 @@ pub struct Provisioned {
     pub persist: bool,
     /// The logs, to be put in force together with the rest.
     pub logging: Arc<Logging>,
+    /// What is said about the admin endpoint.
+    pub admin: Settings,
+    /// Work beside the requests, to be begun once the configuration is in force.
+    pub background: Vec<Background>,
 }
 
 /// Builds everything in a configuration; null is an empty one.
@@ -85,43 +111,77 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
         return Err(LoadError::Unsupported("pulling configurations (admin.config.load)"));
     }
     let logging = Arc::new(Logging::provision(config.logging.as_ref(), &registry.logs)?);
-    let http = config.apps.http.clone().unwrap_or_default();
+    let storage = match &config.storage {
+        Some(json) => FileStorage::from_config(json)?,
+        None => FileStorage::standard(),
+    };
+    let apps = &config.apps;
+    let mut tls = tls::App::provision(apps.tls.as_ref(), apps.pki.as_ref(), storage)?;
+    tls.automate(apps.tls.as_ref().and_then(|tls| tls.automation.as_ref()), &BTreeSet::new())?;
+    let http = apps.http.clone().unwrap_or_default();
+    let mut background: Vec<Background> = Vec::new();
+    let ctx = Provision::new(&registry.handlers, &registry.matchers).with_logging(logging.clone());
+    let listens = listens(&http, &tls, ctx, &mut background)?;
+    background.push(Box::pin(Arc::new(tls).maintain()));
     Ok(Provisioned {
-        listens: listens(&http, registry, &logging)?,
+        listens,
         logging,
         grace: http.grace_period.positive(),
         delay: http.shutdown_delay.positive(),
         persist: settings.and_then(|settings| settings.persist).unwrap_or(true),
+        admin: Settings::new(config.admin.as_ref())?,
+        background,
     })
 }
 
 fn listens(
     http: &config::http::App,
-    registry: &Registry,
-    logging: &Arc<Logging>,
+    tls: &tls::App,
+    mut ctx: Provision<'_>,
+    background: &mut Vec<Background>,
 ) -> Result<Vec<Listen>, LoadError> {
     let http_port = if http.http_port == 0 { HTTP_PORT } else { http.http_port };
     let mut claimed: BTreeMap<String, &str> = BTreeMap::new();
     let mut listens = Vec::new();
-    let mut ctx = Provision::new(&registry.handlers, &registry.matchers).with_logging(logging.clone());
     for (name, config) in &http.servers {
         let server = Arc::new(Server::provision(name, config, &mut ctx)?);
+        background.append(&mut ctx.take_background());
+        let policies = policies(name, config, tls)?;
         for text in &config.listen {
             for address in address(&format!("server {name}"), text)?.expand() {
-                let of_others = claimed.insert(address.to_string(), name);
-                if let Some(by) = of_others {
+                if let Some(by) = claimed.insert(address.to_string(), name) {
                     return Err(LoadError::AddressRepeated {
                         server: name.clone(),
                         address: address.to_string(),
                         by: by.to_owned(),
                     });
                 }
-                _ = http_port;
-                listens.push(Listen { address, server: server.clone(), tls: None });
+                // The port of plain HTTP stays that, whatever the server's policies.
+                let tls = policies.clone().filter(|_| address.start_port != http_port);
+                listens.push(Listen { address, server: server.clone(), tls });
             }
         }
     }
     Ok(listens)
+}
+
+/// How a server speaks TLS; not at all if it has no policy.
+fn policies(
+    name: &str,
+    config: &config::http::Server,
+    tls: &tls::App,
+) -> Result<Option<Arc<ConnectionPolicies>>, LoadError> {
+    if config.tls_connection_policies.is_empty() {
+        return Ok(None);
+    }
+    let speaks = |protocol: &str| {
+        config.protocols.is_empty() || config.protocols.iter().any(|spoken| spoken == protocol)
+    };
+    let versions = HttpVersions { http1: speaks("h1"), http2: speaks("h2") };
+    let policies = tls
+        .connection_policies(&config.tls_connection_policies, versions)
+        .map_err(|error| error.at(format!("server {name}: setting up TLS connection policies")))?;
+    Ok(Some(Arc::new(policies)))
 }
 
 /// Reads an address to listen on, in which placeholders may stand that need no request.

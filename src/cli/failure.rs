@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::error::ContextKind;
 
+use super::admin_client::AdminError;
+use crate::app::ChangeError;
 use crate::app::adapter::{AdaptError, Warning};
 use crate::app::provision::LoadError;
 use crate::app::source::SourceError;
@@ -17,6 +19,10 @@ use crate::app::source::SourceError;
 pub(crate) enum Exit {
     /// It could not start, or the command failed; a service manager should not try again.
     Failed = 1,
+    /// It was told to quit at once, without waiting for requests under way.
+    Forced = 2,
+    /// It ended, but could not clean up.
+    Unclean = 3,
 }
 
 impl From<Exit> for ExitCode {
@@ -61,6 +67,20 @@ pub(crate) enum Failure {
     /// The configuration can't run.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The first configuration can't run.
+    #[error("loading initial config: {0}")]
+    Initial(ChangeError),
+    /// A running instance can't be talked to.
+    #[error("{doing}: {source}")]
+    Admin {
+        /// The request.
+        doing: String,
+        /// Why there was no answer.
+        source: AdminError,
+    },
+    /// It ended with this code, for a reason that is known.
+    #[error("exiting with status {}", *.0 as u8)]
+    Quit(Exit),
     /// Anything that a sentence says.
     #[error("{0}")]
     Other(String),
@@ -99,6 +119,7 @@ impl Failure {
             Self::Source(SourceError::Adapt(AdaptError::Caddyfile(error))) => {
                 say(&error.render(io::stderr().is_terminal()));
             }
+            Self::Quit(exit) => return (*exit).into(),
             _ => say(&format!("Error: {self}")),
         }
         Exit::Failed.into()

@@ -5,6 +5,7 @@
 //! everything else goes to stderr. Nothing here serves a request.
 
 mod adapt;
+mod admin_client;
 mod build_info;
 mod demo;
 mod env_file;
@@ -14,6 +15,10 @@ mod flags;
 mod fmt;
 mod hash_password;
 mod list_modules;
+mod reload;
+mod run;
+mod start;
+mod stop;
 mod validate;
 mod version;
 
@@ -25,7 +30,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 
-pub(crate) use failure::Failure;
+use failure::{Exit, Failure};
 
 /// One command: its flags as fields, and what it does.
 trait Command: clap::Args {
@@ -62,6 +67,10 @@ static COMMANDS: &[Row] = &[
     Row::of::<fmt::Fmt>(),
     Row::of::<hash_password::HashPassword>(),
     Row::of::<list_modules::ListModules>(),
+    Row::of::<reload::Reload>(),
+    Row::of::<run::Run>(),
+    Row::of::<start::Start>(),
+    Row::of::<stop::Stop>(),
     Row::of::<validate::Validate>(),
     Row::of::<version::Version>(),
 ];

@@ -11,15 +11,15 @@ pub struct Admin {
     /// Whether there is none.
     #[serde(skip_serializing_if = "is_default")]
     pub disabled: bool,
-    /// Where it listens, a network address; empty means `localhost:2019`.
+    /// Where it listens, a network address; empty means [`default_admin_listen`].
     #[serde(skip_serializing_if = "is_default")]
     pub listen: String,
     /// Whether each request needs an Origin that is allowed.
     #[serde(skip_serializing_if = "is_default")]
     pub enforce_origin: bool,
-    /// The origins that are allowed; none means those of the address it listens on.
+    /// The origins that are allowed, and no other; unset means those of the address it listens on.
     #[serde(skip_serializing_if = "is_default")]
-    pub origins: Vec<String>,
+    pub origins: Option<Vec<String>>,
     /// How the configuration itself is handled.
     #[serde(skip_serializing_if = "is_default")]
     pub config: Option<ConfigSettings>,
@@ -29,6 +29,13 @@ pub struct Admin {
     /// Remote administration.
     #[serde(skip_serializing_if = "is_default")]
     pub remote: Option<RemoteAdmin>,
+}
+
+/// Where the admin endpoint listens unless a configuration says otherwise: what `CADDY_ADMIN` in the
+/// environment says, else `localhost:2019`.
+pub fn default_admin_listen() -> String {
+    let said = std::env::var_os("CADDY_ADMIN").filter(|said| !said.is_empty());
+    said.map_or_else(|| "localhost:2019".to_owned(), |said| said.to_string_lossy().into_owned())
 }
 
 /// How the configuration itself is handled.

@@ -26,7 +26,9 @@ pub mod tls;
 mod weak_string;
 
 pub use address::{AddressError, NetworkAddress, join_host_port, split_host_port, split_network_address};
-pub use admin::{Admin, AdminAccess, AdminPermissions, ConfigSettings, Identity, RemoteAdmin};
+pub use admin::{
+    Admin, AdminAccess, AdminPermissions, ConfigSettings, Identity, RemoteAdmin, default_admin_listen,
+};
 pub use duration::{Duration, DurationError};
 pub use header_name::canonical_header_name;
 pub use integer::{IntegerError, parse_integer};

@@ -2,11 +2,8 @@
 
 use super::{off, unrecognized};
 use crate::adapt::{Error, GlobalOption, OptionReader};
-use crate::config::Admin;
+use crate::config::{Admin, default_admin_listen};
 use crate::module::Module;
-
-/// Where the admin endpoint listens unless it is said otherwise.
-const DEFAULT_LISTEN: &str = "localhost:2019";
 
 pub(super) static MODULE: Module = Module {
     options: &[
@@ -51,12 +48,14 @@ fn parse(reader: &mut OptionReader<'_>) -> Result<(), Error> {
     while cursor.next_block(0) {
         match cursor.val() {
             "enforce_origin" => admin.enforce_origin = true,
-            "origins" => admin.origins = cursor.remaining_args(),
+            "origins" => {
+                admin.origins = Some(cursor.remaining_args()).filter(|origins| !origins.is_empty());
+            }
             _ => return Err(unrecognized(cursor, "parameter", &["enforce_origin", "origins"])),
         }
     }
     if admin.listen.is_empty() && !admin.disabled {
-        DEFAULT_LISTEN.clone_into(&mut admin.listen);
+        admin.listen = default_admin_listen();
     }
     reader.options.admin = Some(admin);
     Ok(())
