@@ -3,6 +3,7 @@
 pub mod ca_pools;
 pub mod certificate_managers;
 pub mod client_auth;
+pub mod encoders;
 pub mod handlers;
 pub mod issuers;
 pub mod log_encoder;
@@ -22,6 +23,7 @@ pub fn registry() -> Registry {
         ca_pools::TABLE,
         certificate_managers::TABLE,
         client_auth::TABLE,
+        encoders::TABLE,
         handlers::TABLE,
         issuers::TABLE,
         matchers::TABLE,

@@ -1,19 +1,32 @@
 //! Handlers and the directives that make them, in Caddy's directive order: the position is the order.
 
+mod acme_server;
 pub(super) mod bind;
+mod copy_response;
+mod copy_response_headers;
+mod encode;
 mod forward_auth;
+mod fs;
 mod handle;
 mod handle_errors;
+mod intercept;
 mod invoke;
 mod log;
 mod log_append;
 mod log_name;
 mod log_skip;
+mod metrics;
+mod php_fastcgi;
+mod push;
 mod respond;
 mod reverse_proxy;
 mod route;
 mod subroute;
+mod templates;
+mod timeouts;
 mod tls;
+mod tracing;
+mod try_files;
 
 use crate::module::Module;
 
@@ -24,15 +37,28 @@ pub(super) static TABLE: &[&Module] = &[
     &tls::MODULE,
     &log::MODULE,
     // From here on the order is that of handlers.
+    &tracing::MODULE,
+    &fs::MODULE,
     &log_append::MODULE,
     &log_skip::MODULE,
     &log_name::MODULE,
+    &copy_response_headers::MODULE,
+    &timeouts::MODULE,
+    &try_files::MODULE,
     &forward_auth::MODULE,
+    &encode::MODULE,
+    &push::MODULE,
+    &intercept::MODULE,
+    &templates::MODULE,
     &invoke::MODULE,
     &handle::MODULE,
     &route::MODULE,
+    &copy_response::MODULE,
     &respond::MODULE,
+    &metrics::MODULE,
     &reverse_proxy::MODULE,
+    &php_fastcgi::MODULE,
+    &acme_server::MODULE,
     // Without directives.
     &reverse_proxy::POLICIES,
     &reverse_proxy::SOURCES,
