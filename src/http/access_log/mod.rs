@@ -205,3 +205,6 @@ impl Fields for WithMessage<'_> {
         ErrorFields(self.0).visit(visitor);
     }
 }
+
+#[cfg(test)]
+mod tests;
