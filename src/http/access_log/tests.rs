@@ -34,7 +34,8 @@ struct Late;
 
 impl LateField for Late {
     fn field(&self, x: &Exchange) -> LogField {
-        let value = x.response_headers.get("x-answer").map(|value| Value::Text(value.as_bytes().to_vec().into()));
+        let value =
+            x.response_headers.get("x-answer").map(|value| Value::Text(value.as_bytes().to_vec().into()));
         LogField { key: "late".into(), value }
     }
 }
@@ -63,7 +64,9 @@ impl Handler for Probe {
         x.abort = probe["abort"] == true;
         x.headers.insert("x-added", "by a handler".parse().unwrap());
         let mut response = Response::new(match probe["stream"].as_str() {
-            Some(text) => Body::stream(http_body_util::Full::new(bytes::Bytes::copy_from_slice(text.as_bytes()))),
+            Some(text) => {
+                Body::stream(http_body_util::Full::new(bytes::Bytes::copy_from_slice(text.as_bytes())))
+            }
             None => Body::from("hello"),
         });
         response.headers_mut().insert("x-answer", "yes".parse().unwrap());
@@ -218,7 +221,8 @@ fn keys_are_not_logged_wherever_they_are_sent() {
 
 #[test]
 fn credentials_are_logged_if_that_is_wanted() {
-    let bench = Bench::new(json!({"should_log_credentials": true}), json!([{"handler": "probe"}]), Json::Null);
+    let bench =
+        Bench::new(json!({"should_log_credentials": true}), json!([{"handler": "probe"}]), Json::Null);
     bench.play(http::Request::get("/").header("authorization", "Bearer open").body(Body::Empty).unwrap());
     let entries = bench.entries("default.log");
     assert_eq!(entries[0]["request"]["headers"]["Authorization"], json!(["Bearer open"]));
@@ -250,11 +254,9 @@ fn requests_that_are_skipped_or_of_other_loggers() {
     let handlers = json!([{"handler": "probe", "loggers": ["special", ""]}]);
     let bench = Bench::new(json!({"default_logger_name": "other"}), handlers.clone(), Json::Null);
     bench.get("/");
-    let names = |entries: Vec<Json>| entries.iter().map(|entry| entry["logger"].to_string()).collect::<Vec<_>>();
-    assert_eq!(
-        names(bench.entries("default.log")),
-        ["\"http.log.access.special\"", "\"http.log.access\""]
-    );
+    let names =
+        |entries: Vec<Json>| entries.iter().map(|entry| entry["logger"].to_string()).collect::<Vec<_>>();
+    assert_eq!(names(bench.entries("default.log")), ["\"http.log.access.special\"", "\"http.log.access\""]);
     let bench = Bench::new(json!({"default_logger_name": "other"}), handlers, Json::Null);
     bench.get("/");
     assert_eq!(names(bench.entries("special.log")), ["\"http.log.access.special\""]);
@@ -282,9 +284,8 @@ fn a_client_that_leaves_is_logged_as_such() {
     let bench = Bench::new(json!({}), json!([{"handler": "probe", "hang": true}]), Json::Null);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut x = Exchange::get("/", &[]);
-    let left = runtime.block_on(async {
-        tokio::time::timeout(Duration::from_millis(5), bench.server.serve(&mut x)).await
-    });
+    let left = runtime
+        .block_on(async { tokio::time::timeout(Duration::from_millis(5), bench.server.serve(&mut x)).await });
     assert!(left.is_err());
     drop(x);
     let entries = bench.entries("default.log");
@@ -308,15 +309,13 @@ fn errors_are_logged_by_how_they_end() {
         errors(502, json!([{"handler": "probe"}]), json!({"default_logger_name": "a"})),
         "debug \"http.log.error.a\" \"it failed\""
     );
-    assert_eq!(
-        errors(404, fails(), Json::Null),
-        "error \"http.log.error\" \"error handling handler error\""
-    );
+    assert_eq!(errors(404, fails(), Json::Null), "error \"http.log.error\" \"error handling handler error\"");
 }
 
 #[test]
 fn a_log_that_swallows_everything_costs_nothing() {
-    let config = serde_json::from_value(json!({"logs": {"default": {"writer": {"output": "discard"}}}})).unwrap();
+    let config =
+        serde_json::from_value(json!({"logs": {"default": {"writer": {"output": "discard"}}}})).unwrap();
     let logging = Arc::new(Logging::provision(Some(&config), &modules()).unwrap());
     let (handlers, matchers) = ([].into(), [].into());
     let ctx = Provision::new(&handlers, &matchers).with_logging(logging);
