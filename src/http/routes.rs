@@ -48,6 +48,12 @@ impl Routes {
         Self(routes.into())
     }
 
+    /// The same, with a handler before all of them.
+    pub(super) fn behind(self, handler: impl Handler + 'static) -> Self {
+        let first = Route::new(MatcherSets::default(), None, vec![Box::new(handler)], false);
+        Self(std::iter::once(first).chain(self.0).collect())
+    }
+
     /// Whether there is no route.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

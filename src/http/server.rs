@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use socket2::TcpKeepalive;
 
 use super::access_log::ServerLog;
 use super::alias_fields::AliasFields;
 use super::serve::WireLimits;
+use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
+use super::unsupported;
 use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run};
 use crate::config;
 
@@ -23,6 +26,8 @@ const HEAD_BYTES_SLACK: usize = 4 * 1024;
 const STALL: Duration = Duration::from_secs(60);
 /// A request's head must come within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// A silent client is asked after this time, and again, whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A connection may wait this long for its next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -49,8 +54,12 @@ impl Server {
         ctx: &mut Provision<'_>,
     ) -> Result<Self, ProvisionError> {
         let at = |error: ProvisionError| error.at(format!("server {name}"));
+        unsupported::refuse(config).map_err(at)?;
         ctx.take_named_routes(&config.named_routes).map_err(at)?;
-        let routes = ctx.routes(&config.routes).map_err(at)?;
+        let mut routes = ctx.routes(&config.routes).map_err(at)?;
+        if strict_sni::is_on(config) {
+            routes = routes.behind(StrictSni);
+        }
         let errors = match &config.errors {
             Some(errors) => Some(ctx.routes(&errors.routes).map_err(|error| at(error.at("error routes")))?),
             None => None,
@@ -131,6 +140,19 @@ fn status(status: StatusCode) -> Response {
     response
 }
 
+/// How the kernel asks whether a silent client is still there; nothing if it is not to.
+fn keep_alive(config: &config::http::Server) -> Option<TcpKeepalive> {
+    let or = |said: config::Duration| {
+        if said == config::Duration::ZERO { Some(KEEP_ALIVE) } else { said.positive() }
+    };
+    let (interval, idle) = (or(config.keepalive_interval)?, or(config.keepalive_idle)?);
+    let params = TcpKeepalive::new().with_interval(interval).with_time(idle);
+    Some(match u32::try_from(config.keepalive_count) {
+        Ok(count @ 1..) => params.with_retries(count),
+        _ => params,
+    })
+}
+
 fn limits(config: &config::http::Server) -> WireLimits {
     let or = |said: config::Duration, default| {
         if said == config::Duration::ZERO { Some(default) } else { said.positive() }
@@ -142,5 +164,8 @@ fn limits(config: &config::http::Server) -> WireLimits {
         idle_timeout: or(config.idle_timeout, IDLE_TIMEOUT),
         read_idle_timeout: or(config.read_idle_timeout, STALL),
         write_idle_timeout: or(config.write_idle_timeout, STALL),
+        read_timeout: config.read_timeout.positive(),
+        write_timeout: config.write_timeout.positive(),
+        keep_alive: keep_alive(config),
     }
 }

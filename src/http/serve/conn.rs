@@ -268,6 +268,9 @@ async fn answer(
         return Ok(refused(refusal, answer));
     }
     let server = slot.bound().server.clone();
+    if let limit @ Some(_) = server.limits().write_timeout {
+        conn.wire.limit_answer(limit);
+    }
     let request = request
         .map(|body| if http_body::Body::is_end_stream(&body) { Body::Empty } else { Body::Incoming(body) });
     let mut x = Exchange::new(request, conn);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::TcpKeepalive;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::{Chunks, ChunksEnd};
@@ -34,6 +35,12 @@ pub struct WireLimits {
     pub read_idle_timeout: Option<Duration>,
     /// A client must take some of an answer within this time.
     pub write_idle_timeout: Option<Duration>,
+    /// A request must have come as a whole within this time.
+    pub read_timeout: Option<Duration>,
+    /// An answer must have gone as a whole within this time after its request's head.
+    pub write_timeout: Option<Duration>,
+    /// How the kernel asks whether a silent client is still there.
+    pub keep_alive: Option<TcpKeepalive>,
 }
 
 /// What hyper gets in the place of a refused head.
@@ -221,6 +228,16 @@ impl<T> Guard<T> {
         }
     }
 
+    /// Keeps the clock of a request as a whole: it runs from its first bytes to its last ones.
+    fn limit_whole_request(&self, began: bool) {
+        let wire = &self.conn.wire;
+        match &self.at {
+            At::Head if self.held.is_empty() => wire.limit_request(None),
+            _ if began && !wire.limits_request() => wire.limit_request(self.limits.read_timeout),
+            _ => {}
+        }
+    }
+
     /// Starts the clock for a read that has to wait.
     fn wait_to_read(&mut self) {
         let head_begun = matches!(self.at, At::Head) && (!self.held.is_empty() || self.heads == 0);
@@ -249,6 +266,9 @@ impl<T: Transport> AsyncRead for Guard<T> {
             // The refusal is being written; hyper closes behind it.
             return Poll::Pending;
         }
+        if this.conn.wire.is_overdue() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         loop {
             let before = buf.filled().len();
             let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
@@ -259,7 +279,9 @@ impl<T: Transport> AsyncRead for Guard<T> {
                 if !this.kept_alive && !this.conn.wire.is_idle() {
                     // The client waits for its answer, which may take minutes.
                     this.kept_alive = true;
-                    this.io.keep_alive();
+                    if let Some(params) = &this.limits.keep_alive {
+                        this.io.keep_alive(params);
+                    }
                 }
                 return Poll::Pending;
             };
@@ -269,6 +291,9 @@ impl<T: Transport> AsyncRead for Guard<T> {
             }
             let began = this.held.is_empty();
             let passed = this.admit(buf, before)?;
+            if this.limits.read_timeout.is_some() {
+                this.limit_whole_request(began);
+            }
             if this.held.is_empty() {
                 this.conn.wire.read();
             } else if began {
@@ -319,6 +344,9 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
 impl<T: Transport> AsyncWrite for Guard<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.conn.wire.is_overdue() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         ready!(this.poll_interim(cx))?;
         this.clean = false;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
@@ -331,6 +359,9 @@ impl<T: Transport> AsyncWrite for Guard<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.conn.wire.is_overdue() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         ready!(this.poll_interim(cx))?;
         this.clean = false;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -19,9 +18,6 @@ use crate::tls::ConnectionPolicies;
 
 /// So many connections may wait to be accepted; the kernel lowers it to its own bound.
 const BACKLOG: i32 = 4096;
-
-/// A silent client is asked after this time, and again, whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What a listener serves at the moment.
 pub(super) struct Bound {
@@ -102,11 +98,8 @@ fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    // Accepted sockets inherit these, which saves calls for each. Keep-alive itself is only switched
-    // on for connections that last, because its timer costs something.
+    // Accepted sockets inherit this, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE))?;
-    socket.set_keepalive(false)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -132,7 +125,7 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     fn local(&self) -> Option<SocketAddr>;
 
     /// Has the kernel ask now and then whether the client is still there.
-    fn keep_alive(&self);
+    fn keep_alive(&self, params: &TcpKeepalive);
 }
 
 impl Transport for TcpStream {
@@ -140,9 +133,9 @@ impl Transport for TcpStream {
         self.local_addr().ok()
     }
 
-    fn keep_alive(&self) {
+    fn keep_alive(&self, params: &TcpKeepalive) {
         // Without it a client that vanishes is only noticed later.
-        if let Err(error) = SockRef::from(self).set_keepalive(true) {
+        if let Err(error) = SockRef::from(self).set_tcp_keepalive(params) {
             tracing::debug!(%error, "TCP keep-alive");
         }
     }
@@ -153,7 +146,7 @@ impl Transport for UnixStream {
         None
     }
 
-    fn keep_alive(&self) {}
+    fn keep_alive(&self, _: &TcpKeepalive) {}
 }
 
 impl<T: Transport> Transport for Rewind<T> {
@@ -161,8 +154,8 @@ impl<T: Transport> Transport for Rewind<T> {
         self.io.local()
     }
 
-    fn keep_alive(&self) {
-        self.io.keep_alive();
+    fn keep_alive(&self, params: &TcpKeepalive) {
+        self.io.keep_alive(params);
     }
 }
 
@@ -171,8 +164,8 @@ impl<T: Transport> Transport for tokio_rustls::server::TlsStream<T> {
         self.get_ref().0.local()
     }
 
-    fn keep_alive(&self) {
-        self.get_ref().0.keep_alive();
+    fn keep_alive(&self, params: &TcpKeepalive) {
+        self.get_ref().0.keep_alive(params);
     }
 }
 

@@ -272,6 +272,22 @@ fn a_client_that_owes_a_body_and_stalls_is_given_up() {
 }
 
 #[test]
+fn requests_and_answers_have_deadlines_as_a_whole() {
+    let gate = Gate::start(r#"{"read_timeout":1000000000,"write_timeout":1000000000}"#);
+    let mut stream = gate.connect();
+    stream.write_all(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n").unwrap();
+    // A client that always sends a little, and never all.
+    let started = Instant::now();
+    while stream.write_all(b"x").is_ok() && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(started.elapsed() < PATIENCE / 2);
+    // In time all is well, as often as one likes.
+    let answers = gate.ask(format!("GET /a HTTP/1.1\r\nHost: h\r\n\r\n{LAST}").as_bytes(), 1000);
+    assert_eq!(answers.matches("200 OK").count(), 2, "{answers}");
+}
+
+#[test]
 fn a_reload_keeps_sockets_and_connections() {
     let gate = Gate::start("{}");
     let mut stream = gate.connect();

@@ -29,6 +29,10 @@ pub struct Wire {
     /// The second (see [`seconds`]) at which waiting to read, or to write, ends; 0 for never.
     read_deadline: AtomicU32,
     write_deadline: AtomicU32,
+    /// The same for a request as a whole, and for an answer as a whole.
+    request_deadline: AtomicU32,
+    answer_deadline: AtomicU32,
+    overdue: AtomicBool,
     read_expired: AtomicBool,
     write_expired: AtomicBool,
     draining: AtomicBool,
@@ -61,6 +65,7 @@ impl Wire {
     pub(super) fn end(&self) {
         let left = self.in_flight.load(Relaxed).saturating_sub(1);
         self.in_flight.store(left, Relaxed);
+        self.answer_deadline.store(0, Relaxed);
         let idle = self.idle_seconds.load(Relaxed);
         if left == 0 && idle != 0 {
             self.limit_read(Some(Duration::from_secs(idle.into())));
@@ -141,6 +146,26 @@ impl Wire {
         self.write_expired.load(Relaxed) && self.write_expired.swap(false, Relaxed)
     }
 
+    /// The present request must have come as a whole within `limit`.
+    pub(super) fn limit_request(&self, limit: Option<Duration>) {
+        self.request_deadline.store(limit.map_or(0, after), Relaxed);
+    }
+
+    /// Whether such a limit is running.
+    pub(super) fn limits_request(&self) -> bool {
+        self.request_deadline.load(Relaxed) != 0
+    }
+
+    /// The present answer must have gone as a whole within `limit`.
+    pub(super) fn limit_answer(&self, limit: Option<Duration>) {
+        self.answer_deadline.store(limit.map_or(0, after), Relaxed);
+    }
+
+    /// Whether a request or an answer has taken too long as a whole.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.overdue.load(Relaxed)
+    }
+
     /// Something could be read after all.
     pub(super) fn read(&self) {
         self.read_deadline.store(0, Relaxed);
@@ -168,6 +193,10 @@ impl Wire {
             let deadline = deadline.load(Relaxed);
             deadline != 0 && deadline < now
         };
+        if passed(&self.request_deadline) || passed(&self.answer_deadline) {
+            self.overdue.store(true, Relaxed);
+            self.waker.wake();
+        }
         if passed(&self.read_deadline) {
             self.read_expired.store(true, Relaxed);
             self.waker.wake();

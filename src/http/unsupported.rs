@@ -1,0 +1,80 @@
+//! Settings of a server that exist in Caddy and that nothing here obeys yet. They are refused by
+//! name: a configuration never runs with a part of it ignored.
+
+use super::ProvisionError;
+use crate::config::http::Server;
+
+/// The wrapper of listeners that only marks where TLS belongs, which is where it is anyway.
+const TLS_WRAPPER: &str = "tls";
+/// The tag under which a listener wrapper's name stands.
+const WRAPPER_TAG: &str = "wrapper";
+
+/// Refuses what a server asks for in vain.
+pub(super) fn refuse(config: &Server) -> Result<(), ProvisionError> {
+    for wrapper in &config.listener_wrappers {
+        let name = wrapper.name(WRAPPER_TAG)?;
+        if name != TLS_WRAPPER {
+            return Err(ProvisionError::invalid(format!("listener wrapper '{name}' is not supported")));
+        }
+    }
+    let asked = [
+        ("packet_conn_wrappers", !config.packet_conn_wrappers.is_empty()),
+        ("read_min_rate", config.read_min_rate != 0),
+        ("write_min_rate", config.write_min_rate != 0),
+        ("max_write_chunk", config.max_write_chunk != 0),
+        ("listen_protocols", config.listen_protocols.iter().any(Option::is_some)),
+        ("metrics", config.metrics.is_some()),
+    ];
+    if let Some((name, _)) = asked.iter().find(|(_, asked)| *asked) {
+        return Err(ProvisionError::invalid(format!("{name} is not supported")));
+    }
+    protocols(&config.protocols)
+}
+
+/// HTTP/3 may be named beside others, which then serve alone.
+fn protocols(protocols: &[String]) -> Result<(), ProvisionError> {
+    for protocol in protocols {
+        match protocol.as_str() {
+            "h1" | "h2" | "h2c" => {}
+            "h3" => tracing::warn!("HTTP/3 is not served yet; clients use HTTP/1.1 and HTTP/2"),
+            other => return Err(ProvisionError::invalid(format!("protocol '{other}' is unknown"))),
+        }
+    }
+    if !protocols.is_empty() && !protocols.iter().any(|protocol| protocol == "h1") {
+        return Err(ProvisionError::invalid("a server without h1 among its protocols is not supported"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> Option<String> {
+        refuse(&serde_json::from_str(json).unwrap()).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_obeyed_is_named() {
+        for (json, name) in [
+            (r#"{"listener_wrappers":[{"wrapper":"proxy_protocol"}]}"#, "proxy_protocol"),
+            (r#"{"read_min_rate":5}"#, "read_min_rate"),
+            (r#"{"max_write_chunk":5}"#, "max_write_chunk"),
+            (r#"{"protocols":["h3"]}"#, "h1"),
+            (r#"{"protocols":["h1","spdy"]}"#, "spdy"),
+        ] {
+            assert!(refused(json).unwrap().contains(name), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_obeyed_passes() {
+        for json in [
+            "{}",
+            r#"{"listener_wrappers":[{"wrapper":"tls"}]}"#,
+            r#"{"protocols":["h1","h2","h3"],"read_timeout":"5s","write_timeout":"5s"}"#,
+        ] {
+            assert_eq!(refused(json), None);
+        }
+    }
+}
