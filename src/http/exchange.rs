@@ -1,5 +1,6 @@
 //! One request on its way to an answer: what handlers and matchers see.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
@@ -53,6 +54,8 @@ pub struct Exchange {
     pub error: Option<HandlerError>,
     /// The upstream that the request went to last, and its answer (`{http.reverse_proxy.*}`).
     pub upstream: Option<Box<UpstreamInfo>>,
+    /// What one handler keeps for another, such as an answer for `copy_response`.
+    pub held: Option<Box<dyn Any + Send>>,
     /// Method and target before the first change, if there was one.
     pub original: Option<Box<OriginalRequest>>,
     /// Its entry in an access log, if it is logged.
@@ -115,6 +118,7 @@ impl Exchange {
             captures: Vec::new(),
             error: None,
             upstream: None,
+            held: None,
             original: None,
             log: None,
             unhandled: false,

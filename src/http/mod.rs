@@ -24,6 +24,7 @@ mod routes;
 mod sensitive;
 pub mod serve;
 mod server;
+pub mod sniff;
 mod strict_sni;
 pub mod target;
 mod template;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -109,6 +110,8 @@ pub enum UpstreamField {
     IsTransportError,
 }
 
+static HEADERS_ARE_WANTED: AtomicBool = AtomicBool::new(false);
+
 impl UpstreamField {
     /// The placeholder of this name behind `http.reverse_proxy.`, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
@@ -128,8 +131,18 @@ impl UpstreamField {
             "status_code" => Self::StatusCode,
             "status_text" => Self::StatusText,
             "is_transport_error" => Self::IsTransportError,
-            _ => Self::Header(name.strip_prefix("header.")?.parse().ok()?),
+            _ => {
+                let name = name.strip_prefix("header.")?.parse().ok()?;
+                HEADERS_ARE_WANTED.store(true, Ordering::Relaxed);
+                Self::Header(name)
+            }
         })
+    }
+
+    /// Whether anything that was ever configured asks for an answer's header fields. They are copied
+    /// into [`UpstreamInfo`] only then.
+    pub fn headers_are_wanted() -> bool {
+        HEADERS_ARE_WANTED.load(Ordering::Relaxed)
     }
 
     /// Its value; `None` while there is none, which is as if there were no such placeholder.

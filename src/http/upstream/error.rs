@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::http::BodyError;
+
 /// A failed attempt at an upstream. It knows whether trying another one is safe.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
@@ -47,7 +49,7 @@ pub enum UpstreamErrorKind {
     BadAnswer(&'static str),
     /// The client's body broke off.
     #[error("reading request body: {0}")]
-    RequestBody(String),
+    RequestBody(#[source] BodyError),
     /// The HTTP/2 session failed.
     #[error("HTTP/2 upstream: {0}")]
     Http2(String),

@@ -95,7 +95,7 @@ impl Upload {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Err(UpstreamErrorKind::RequestBody(error.to_string())));
+                    return Poll::Ready(Err(UpstreamErrorKind::RequestBody(error)));
                 }
                 Poll::Ready(None) => self.end()?,
                 Poll::Pending if self.head_waits == HeadWaits::Asks => {

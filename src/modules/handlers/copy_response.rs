@@ -1,42 +1,109 @@
-//! `copy_response`: inside `handle_response`, the upstream's answer after all. It can be written so far, and not run.
+//! `copy_response`: passes an upstream's answer on from within `handle_response`, with another
+//! status if one is given.
+//!
+//! ```caddyfile
+//! :8080 {
+//! 	reverse_proxy localhost:8000 {
+//! 		@busy status 503
+//! 		handle_response @busy {
+//! 			header Retry-After 5
+//! 			copy_response 429
+//! 		}
+//! 	}
+//! }
+//! ```
 
-use serde_json::json;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
 
+use super::reverse_proxy::answer::HeldAnswer;
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
-use crate::config::{ModuleJson, WeakString};
+use crate::config::{ModuleJson, WeakString, is_default};
+use crate::http::{
+    Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step, Template, Unknown,
+};
 use crate::module::Module;
 
-pub(super) static MODULE: Module = Module {
-    directives: &[Directive {
-        name: "copy_response",
-        syntax: "copy_response [<matcher>] [<status>] {
+const NAME: &str = "copy_response";
+
+const SYNTAX: &str = "copy_response [<matcher>] [<status>] {
 	status <status>
-}",
-        parse: Parse::Handler(parse),
-    }],
+}";
+
+pub(super) static MODULE: Module = Module {
+    handler: Some(HandlerType { id: NAME, provision }),
+    directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
     ..Module::EMPTY
 };
 
+/// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/copy_response/>).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CopyResponse {
+    /// The status to give the answer instead of its own.
+    #[serde(skip_serializing_if = "is_default")]
+    status_code: WeakString,
+}
+
 fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     let cursor = &mut h.cursor;
-    let mut status = WeakString::default();
+    let mut copy = CopyResponse::default();
     cursor.next();
-    match cursor.remaining_args().as_slice() {
-        [code] if code.parse::<i64>().is_ok_and(|code| code > 0) => status = code.as_str().into(),
-        _ => {
-            while cursor.next_block(0) {
-                match cursor.val() {
-                    "status" => [status.0] = cursor.args()?,
-                    word => {
-                        return Err(cursor
-                            .err(format!("unrecognized subdirective '{word}'"))
-                            .did_you_mean(word, ["status"]));
-                    }
-                }
+    if let [status] = cursor.remaining_args().as_slice()
+        && status.parse::<i64>().is_ok_and(|status| status > 0)
+    {
+        copy.status_code = status.as_str().into();
+    }
+    while cursor.next_block(0) {
+        match cursor.val() {
+            "status" => {
+                let [status] = cursor.args()?;
+                copy.status_code = status.into();
+            }
+            other => {
+                let message = format!("unrecognized subdirective '{other}'");
+                return Err(cursor.err(message).did_you_mean(cursor.val(), ["status"]));
             }
         }
     }
-    let json = if status.is_empty() { json!({}) } else { json!({ "status_code": status }) };
-    Ok(ModuleJson::new(HANDLER_TAG, "copy_response", &json))
+    Ok(ModuleJson::new(HANDLER_TAG, NAME, &copy))
+}
+
+struct Copy {
+    status: Option<Template>,
+}
+
+/// There is no answer to copy.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use 'copy_response' outside of reverse_proxy's handle_response routes")]
+struct NoAnswer;
+
+fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
+    let json: CopyResponse = json.decode(HANDLER_TAG)?;
+    let status = Some(&json.status_code).filter(|status| !status.is_empty());
+    Ok(Box::new(Copy { status: status.map(|status| Template::compile(status.as_str(), Unknown::Empty)) }))
+}
+
+impl Handler for Copy {
+    fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x> {
+        Step::Later(Box::pin(async move {
+            match self.copy(x).await {
+                Ok(response) => Outcome::Respond(response),
+                Err(error) => Outcome::Fail(error),
+            }
+        }))
+    }
+}
+
+impl Copy {
+    async fn copy(&self, x: &mut Exchange) -> Result<crate::http::Response, HandlerError> {
+        let HeldAnswer { mut answer, finish } =
+            HeldAnswer::take(x).ok_or_else(|| HandlerError::internal(NoAnswer))?;
+        if let Some(status) = &self.status {
+            let status = StatusCode::from_bytes(&status.render(x)).map_err(HandlerError::internal)?;
+            *answer.response.status_mut() = status;
+        }
+        finish.finish(x, answer).await
+    }
 }

@@ -99,7 +99,7 @@ fn random_uses_all_that_are_up() {
 #[test]
 fn the_least_busy_gets_the_request() {
     let pool = pool("busy", 3);
-    let busy: Vec<_> = [0, 0, 1].map(|n: usize| pool[n].host.begin()).into();
+    let busy: Vec<_> = [0, 0, 1].map(|n: usize| pool[n].host.begin(None)).into();
     let x = request(&[]);
     assert_eq!(play(&Policy::LeastConn, &pool, &x, 20), [2; 20]);
     assert_eq!(play(&Policy::RandomChoose(3), &pool, &x, 20), [2; 20]);
@@ -118,7 +118,7 @@ fn a_full_upstream_is_left_out() {
     Arc::get_mut(&mut pool[0]).unwrap().max_requests = Some(1);
     let x = request(&[]);
     assert_eq!(play(&Policy::First, &pool, &x, 1), [0]);
-    let running = pool[0].host.begin();
+    let running = pool[0].host.begin(None);
     assert_eq!(play(&Policy::First, &pool, &x, 1), [1]);
     drop(running);
     assert_eq!(play(&Policy::First, &pool, &x, 1), [0]);

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use crate::modules::transports::http::Permit;
+
 /// Failures remembered of one address; more make no difference to any sensible `max_fails`.
 const FAILURES_MAX: usize = 4096;
 
@@ -76,10 +78,10 @@ impl Host {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts a request until the guard goes.
-    pub fn begin(self: &Arc<Self>) -> InFlight {
+    /// Counts a request until the guard goes, and with it the request's right to a connection.
+    pub fn begin(self: &Arc<Self>, permit: Option<Permit>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight { host: Arc::clone(self), _permit: permit }
     }
 
     /// Failures that still count.
@@ -120,11 +122,14 @@ impl Drop for Host {
 }
 
 /// Counts one request for as long as it lives.
-pub struct InFlight(Arc<Host>);
+pub struct InFlight {
+    host: Arc<Host>,
+    _permit: Option<Permit>,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.host.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -142,7 +147,7 @@ mod tests {
     #[test]
     fn handlers_share_a_host_by_its_address() {
         let (a, b) = (Host::named("shared.test:1"), Host::named("shared.test:1"));
-        let guard = a.begin();
+        let guard = a.begin(None);
         assert_eq!(b.in_flight(), 1);
         let status = HostStatus { address: "shared.test:1".into(), in_flight: 1, failures: 0 };
         assert!(statuses().contains(&status));

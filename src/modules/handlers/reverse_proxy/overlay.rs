@@ -15,12 +15,14 @@ pub struct Overlay<'a> {
     omit: SmallVec<[HeaderName; 4]>,
     /// Sent in the place of any field of the same name below.
     extra: SmallVec<[(HeaderName, Cow<'a, [u8]>); 8]>,
+    /// A field that was given a value it can't have.
+    invalid: Option<HeaderName>,
 }
 
 impl<'a> Overlay<'a> {
     /// The client's fields as they are.
     pub fn new(below: &'a HeaderMap) -> Self {
-        Self { below, omit: SmallVec::new(), extra: SmallVec::new() }
+        Self { below, omit: SmallVec::new(), extra: SmallVec::new(), invalid: None }
     }
 
     /// The fields that are not changed, or hidden by those that are.
@@ -36,6 +38,19 @@ impl<'a> Overlay<'a> {
     /// Fields that are there in the place of any of the same name below.
     pub fn extra(&self) -> &[(HeaderName, Cow<'a, [u8]>)] {
         &self.extra
+    }
+
+    /// A field that a placeholder has given a value which would split the head.
+    pub fn invalid(&self) -> Option<&HeaderName> {
+        self.invalid.as_ref()
+    }
+
+    fn check(&mut self, name: &HeaderName, value: &FieldValue<'_>) {
+        if let FieldValue::Text(text) = value
+            && text.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127))
+        {
+            self.invalid = Some(name.clone());
+        }
     }
 
     /// Takes the field away.
@@ -68,21 +83,6 @@ impl<'a> Overlay<'a> {
         kept.chain(self.extra.iter().filter(move |(extra, _)| extra == name).map(|(_, value)| &**value))
     }
 
-    /// All fields as a map of their own.
-    ///
-    /// # Errors
-    /// The name of a field whose value no header field can have.
-    pub fn to_map(&self) -> Result<HeaderMap, HeaderName> {
-        let mut map = HeaderMap::with_capacity(self.below.len() + self.extra.len());
-        for (name, value) in self.below.iter().filter(|(name, _)| !self.is_changed(name)) {
-            map.append(name, value.clone());
-        }
-        for (name, value) in &self.extra {
-            map.append(name, HeaderValue::from_bytes(value).map_err(|_| name.clone())?);
-        }
-        Ok(map)
-    }
-
     fn is_changed(&self, name: &HeaderName) -> bool {
         self.omit.contains(name) || self.extra.iter().any(|(extra, _)| extra == name)
     }
@@ -109,10 +109,12 @@ impl<'a> Fields<'a> for Overlay<'a> {
     }
 
     fn set(&mut self, name: HeaderName, value: FieldValue<'a>) {
+        self.check(&name, &value);
         Overlay::set(self, name, value.into_bytes());
     }
 
     fn append(&mut self, name: HeaderName, value: FieldValue<'a>) {
+        self.check(&name, &value);
         Overlay::append(self, name, value.into_bytes());
     }
 }
@@ -133,13 +135,11 @@ mod tests {
     }
 
     fn seen(fields: &Overlay<'_>) -> Vec<String> {
-        let map = fields.to_map().unwrap();
-        let mut seen = Vec::new();
-        for name in map.keys() {
-            let values: Vec<_> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-            assert_eq!(values, fields.get_all(name).collect::<Vec<_>>());
-            seen.push(format!("{name}: {}", String::from_utf8(values.join(&b"|"[..])).unwrap()));
-        }
+        let line = |name: HeaderName| {
+            let values = fields.values(&name).join(&b"|"[..]);
+            format!("{name}: {}", String::from_utf8(values).unwrap())
+        };
+        let mut seen: Vec<_> = fields.names().into_iter().map(line).collect();
         seen.sort();
         seen
     }
@@ -175,10 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_split_the_head_is_refused() {
+    fn a_value_that_would_split_the_head_is_noticed() {
         let below = below();
         let mut fields = Overlay::new(&below);
-        fields.set(ACCEPT, &b"a\r\nX-Evil: 1"[..]);
-        assert_eq!(fields.to_map().unwrap_err(), ACCEPT);
+        Fields::set(&mut fields, ACCEPT, FieldValue::Text(b"tab\tand \xC3\xA9"[..].into()));
+        assert_eq!(fields.invalid(), None);
+        Fields::append(&mut fields, ACCEPT, FieldValue::Text(b"a\r\nX-Evil: 1"[..].into()));
+        assert_eq!(fields.invalid(), Some(&ACCEPT));
     }
 }

@@ -4,13 +4,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::header::{
-    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, VIA,
-};
-use http::{HeaderMap, Version};
+use http::Version;
+use http::header::{CONNECTION, HOST, HeaderName, TE, UPGRADE, VIA};
 use ipnet::IpNet;
 
+use super::hop_by_hop::{has_token, is_hop_by_hop, list};
 use super::overlay::Overlay;
 use crate::http::Exchange;
 
@@ -54,7 +52,7 @@ pub fn upgrade(x: &Exchange) -> Option<Cow<'_, [u8]>> {
         return None;
     }
     let protocol = x.headers.get(UPGRADE)?.as_bytes().trim_ascii();
-    if protocol.is_empty() || protocol_names(protocol).any(|name| name.eq_ignore_ascii_case(b"h2c")) {
+    if protocol.is_empty() || list(protocol).any(|name| name.eq_ignore_ascii_case(b"h2c")) {
         return None;
     }
     Some(if protocol.iter().any(u8::is_ascii_uppercase) {
@@ -62,16 +60,6 @@ pub fn upgrade(x: &Exchange) -> Option<Cow<'_, [u8]>> {
     } else {
         Cow::Borrowed(protocol)
     })
-}
-
-fn protocol_names(protocols: &[u8]) -> impl Iterator<Item = &[u8]> {
-    protocols.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// Whether a field whose values are lists has this token, in whatever letter case.
-pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
-    let mut values = headers.get_all(name).iter();
-    values.any(|value| protocol_names(value.as_bytes()).any(|word| word.eq_ignore_ascii_case(token)))
 }
 
 /// Removes what concerns only the client's connection. Whether the client takes trailers, and said
@@ -86,7 +74,7 @@ fn remove_hop_by_hop(fields: &mut Overlay<'_>) -> bool {
         fields.remove(name);
     }
     for value in headers.get_all(CONNECTION) {
-        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        for token in list(value.as_bytes()) {
             // `Host` is no field of a connection, whatever a client may say.
             if let Ok(name) = HeaderName::from_bytes(token)
                 && name != HOST
@@ -97,18 +85,6 @@ fn remove_hop_by_hop(fields: &mut Overlay<'_>) -> bool {
         }
     }
     wants_trailers
-}
-
-/// Fields that concern one connection only, whether or not `Connection` names them.
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == CONNECTION
-        || *name == TE
-        || *name == TRAILER
-        || *name == TRANSFER_ENCODING
-        || *name == UPGRADE
-        || *name == PROXY_AUTHENTICATE
-        || *name == PROXY_AUTHORIZATION
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "alt-svc")
 }
 
 /// `X-Forwarded-*`, which tell the upstream of the client. What the client itself says there counts
@@ -167,7 +143,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::http::{Body, ConnInfo};
+    use crate::http::{Body, ConnInfo, Fields as _};
 
     fn request(headers: &[(&str, &str)]) -> Exchange {
         let mut request = http::Request::new(Body::Empty);
@@ -192,9 +168,12 @@ mod tests {
     }
 
     fn shown(x: &Exchange, trusted: &[IpNet]) -> Vec<String> {
-        let map = fields(x, trusted).to_map().unwrap();
-        let mut lines: Vec<_> =
-            map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let fields = fields(x, trusted);
+        let mut lines = Vec::new();
+        for name in fields.names() {
+            let text = |value: &[u8]| format!("{name}: {}", String::from_utf8_lossy(value));
+            lines.extend(fields.get_all(&name).map(text));
+        }
         lines.sort();
         lines
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hosts::Host;
+use super::json::PassiveHealthChecks;
 use crate::config::{AddressError, NetworkAddress};
 use crate::http::upstream::Dial;
-use crate::http::{DialText, Exchange, Template};
+use crate::http::{DialText, Exchange, Template, Unknown};
 
 /// One upstream of a handler.
 pub struct Upstream {
@@ -66,7 +67,71 @@ pub enum TargetError {
     Network(String),
 }
 
+/// When an upstream is out of service, as far as the configuration says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// So many requests at a time.
+    pub max_requests: Option<usize>,
+    /// So many recent failures.
+    pub max_fails: Option<usize>,
+}
+
+impl Limits {
+    /// The limits that passive health checks set for all upstreams.
+    pub fn of(passive: Option<&PassiveHealthChecks>) -> Self {
+        let Some(passive) = passive else { return Self::default() };
+        Self {
+            max_requests: usize::try_from(passive.unhealthy_request_count).ok().filter(|most| *most > 0),
+            max_fails: Some(usize::try_from(passive.max_fails).unwrap_or(0).max(1)),
+        }
+    }
+}
+
 impl Upstream {
+    /// The upstream at an address, which may have placeholders.
+    ///
+    /// # Errors
+    /// [`TargetError`], if it has none and is no address.
+    pub fn provision(address: &str, limits: Limits) -> Result<Self, TargetError> {
+        let template = Template::compile(address, Unknown::Empty);
+        let location = match template.constant() {
+            Some(address) => Location::Fixed(Arc::new(Target::parse(&String::from_utf8_lossy(&address))?)),
+            None => Location::PerRequest(template),
+        };
+        Ok(Self {
+            name: address.into(),
+            host: Host::named(address),
+            location,
+            max_requests: limits.max_requests,
+            max_fails: limits.max_fails,
+            unhealthy: AtomicBool::new(false),
+        })
+    }
+
+    /// The upstream at an address, which has no placeholders.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn fixed(address: &str, limits: Limits) -> Result<Self, TargetError> {
+        let location = Location::Fixed(Arc::new(Target::parse(address)?));
+        Ok(Self {
+            name: address.into(),
+            host: Host::named(address),
+            location,
+            max_requests: limits.max_requests,
+            max_fails: limits.max_fails,
+            unhealthy: AtomicBool::new(false),
+        })
+    }
+
+    /// Where it always is, if it is always at the same place.
+    pub fn fixed_target(&self) -> Option<&Arc<Target>> {
+        match &self.location {
+            Location::Fixed(target) => Some(target),
+            Location::PerRequest(_) => None,
+        }
+    }
+
     /// Whether it is up and not full.
     pub fn is_available(&self) -> bool {
         !self.unhealthy.load(Ordering::Relaxed)
