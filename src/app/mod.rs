@@ -9,6 +9,7 @@
 
 pub mod adapter;
 pub mod admin;
+pub mod auto_https;
 mod autosave;
 pub mod config_tree;
 pub mod control;

@@ -136,8 +136,11 @@ async fn accept_from<T>(
         });
         match accepted.await {
             Some(Ok((io, peer))) => {
-                // Asking for our own address costs a call, and hardly a configuration wants to know.
-                let local = if slot.bound().server.asks_local_address() { io.local() } else { None };
+                // Asking for our own address costs a call, and hardly a configuration wants to know; but
+                // of clients that connect by address, it tells the certificate.
+                let bound = slot.bound();
+                let asks = bound.tls.is_some() || bound.server.asks_local_address();
+                let local = if asks { io.local() } else { None };
                 let conn = ConnInfo::new(peer, local.map(unmapped), None);
                 tokio::spawn(conn::serve(io, conn, slot.clone()));
             }

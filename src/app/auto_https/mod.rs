@@ -1,0 +1,199 @@
+//! Automatic HTTPS: which names get certificates, which servers speak TLS though nobody said so, and
+//! the redirects from HTTP. It changes a configuration before that is built, so that what runs knows
+//! nothing of it.
+
+mod redirects;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::config::http::{self, AutoHttps, Server};
+use crate::config::subject::{
+    is_ip, matches_wildcard, qualifies_for_certificate, qualifies_for_public_certificate,
+};
+use crate::config::tls::{self, Automation, AutomationPolicy, ConnectionPolicy};
+use crate::config::{AddressError, NetworkAddress};
+use crate::http::{Part, Template, Unknown};
+use crate::tls::internal_policy;
+
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+
+/// Why automatic HTTPS can't be worked out.
+#[derive(Debug, thiserror::Error)]
+pub enum AutoHttpsError {
+    /// A listener's address makes no sense.
+    #[error("{server}: invalid listener address: {source}")]
+    Address {
+        /// The server's name.
+        server: String,
+        /// What is wrong.
+        source: AddressError,
+    },
+    /// A host name that is to come from elsewhere is empty.
+    #[error("{server}: route {route}: host matcher: evaluated placeholder {placeholder} is empty")]
+    EmptyHost {
+        /// The server's name.
+        server: String,
+        /// The route's index.
+        route: usize,
+        /// The placeholder as written.
+        placeholder: String,
+    },
+}
+
+/// Works automatic HTTPS into a configuration, and returns the names that need certificates.
+///
+/// `has_certificate` says whether one is loaded for a name.
+///
+/// # Errors
+/// [`AutoHttpsError`] with the server's name.
+pub fn apply(
+    http: &mut http::App,
+    tls: &mut Option<tls::App>,
+    has_certificate: &dyn Fn(&str) -> bool,
+) -> Result<BTreeSet<String>, AutoHttpsError> {
+    let ports = Ports::of(http);
+    let mut names = BTreeSet::new();
+    let mut redirects = redirects::Redirects::new(ports);
+    // Log settings for redirects where no server of the user's listens; any will do, as in Caddy.
+    let mut logs = None;
+    let mut all_disabled = true;
+    for (name, server) in &mut http.servers {
+        let settings = server.automatic_https.clone().unwrap_or_default();
+        if settings.disable || !uses_other_port_than(server, ports.http) {
+            continue;
+        }
+        all_disabled = false;
+        if server.tls_connection_policies.is_empty() && !uses_other_port_than(server, ports.https) {
+            server.tls_connection_policies.push(ConnectionPolicy::default());
+        }
+        let hosts = hosts(name, server, &settings)?;
+        if hosts.is_empty() && server.tls_connection_policies.is_empty() {
+            continue;
+        }
+        logs = server.logs.clone().or(logs);
+        names.extend(needing_certificates(&hosts, &settings, has_certificate).cloned());
+        if server.tls_connection_policies.is_empty() {
+            server.tls_connection_policies.push(ConnectionPolicy::default());
+        }
+        if !settings.disable_redirects {
+            redirects.add(name, server, &hosts)?;
+        }
+    }
+    if all_disabled && names.is_empty() {
+        return Ok(names);
+    }
+    assign_internal_names(&names, tls);
+    redirects.insert(http, !names.is_empty(), logs);
+    Ok(names)
+}
+
+/// The ports that stand for HTTP and HTTPS.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    http: u16,
+    https: u16,
+}
+
+impl Ports {
+    fn of(app: &http::App) -> Self {
+        let or = |port, default| if port == 0 { default } else { port };
+        Self { http: or(app.http_port, HTTP_PORT), https: or(app.https_port, HTTPS_PORT) }
+    }
+}
+
+/// Whether one of the server's listeners is on another port than this one.
+fn uses_other_port_than(server: &Server, port: u16) -> bool {
+    let addresses = server.listen.iter().filter_map(|text| text.parse::<NetworkAddress>().ok());
+    addresses.into_iter().any(|address| address.uses_other_port_than(port))
+}
+
+/// The hosts that the server's routes ask for, without those that shall be left alone.
+fn hosts(name: &str, server: &Server, settings: &AutoHttps) -> Result<BTreeSet<String>, AutoHttpsError> {
+    let mut hosts = BTreeSet::new();
+    for (index, route) in server.routes.iter().enumerate() {
+        for host in route.matcher_sets.iter().filter_map(|set| set.get("host")?.as_array()).flatten() {
+            let host = expand(host.as_str().unwrap_or_default()).map_err(|placeholder| {
+                AutoHttpsError::EmptyHost { server: name.to_owned(), route: index, placeholder }
+            })?;
+            if !settings.skip.contains(&host) {
+                hosts.insert(host);
+            }
+        }
+    }
+    Ok(hosts)
+}
+
+/// `text` with the placeholders that have a value now; the error is one whose value is empty.
+fn expand(text: &str) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let template = Template::compile(text, Unknown::Keep);
+    for part in template.parts() {
+        match part {
+            Part::Literal(literal) => expanded.push_str(literal),
+            Part::Known(value) if value.is_empty() => return Err(text.to_owned()),
+            Part::Known(value) => expanded.push_str(&String::from_utf8_lossy(value)),
+            Part::Dynamic(_, written) => expanded.push_str(written),
+        }
+    }
+    Ok(expanded)
+}
+
+/// Those of `hosts` that are to get certificates.
+fn needing_certificates<'a>(
+    hosts: &'a BTreeSet<String>,
+    settings: &'a AutoHttps,
+    has_certificate: &'a dyn Fn(&str) -> bool,
+) -> impl Iterator<Item = &'a String> {
+    hosts.iter().filter(move |host| {
+        !settings.disable_certificates
+            && qualifies_for_certificate(host)
+            && !settings.skip_certificates.contains(host)
+            && (settings.ignore_loaded_certificates || !has_certificate(host))
+    })
+}
+
+/// Names that no public authority certifies, and that no policy claims by name, are for our own
+/// authority. Everything else about them is as the default policy says.
+fn assign_internal_names(names: &BTreeSet<String>, tls: &mut Option<tls::App>) {
+    let policies = tls.iter().flat_map(|tls| &tls.automation).flat_map(|automation| &automation.policies);
+    let policies: Vec<&AutomationPolicy> = policies.collect();
+    let claimed = |name: &String| policies.iter().any(|policy| policy.subjects.contains(name));
+    // No issuer that is taken for granted certifies addresses.
+    let is_internal =
+        |name: &String| !qualifies_for_public_certificate(name) || policies.is_empty() && is_ip(name);
+    let internal: Vec<String> =
+        names.iter().filter(|name| !claimed(name) && is_internal(name)).cloned().collect();
+    if internal.is_empty() {
+        return;
+    }
+    let base = policies.iter().find(|policy| policy.subjects.is_empty());
+    let policy = AutomationPolicy {
+        subjects: internal,
+        issuers: internal_policy().issuers,
+        ..base.map(|base| (*base).clone()).unwrap_or_default()
+    };
+    let automation = tls.get_or_insert_default().automation.get_or_insert_default();
+    insert_policy(automation, policy);
+}
+
+/// Puts a policy before the first one that is more general, which would else count for its names.
+fn insert_policy(automation: &mut Automation, policy: AutomationPolicy) {
+    let covers = |existing: &AutomationPolicy| {
+        existing.subjects.iter().any(|other| policy.subjects.iter().any(|name| matches_wildcard(name, other)))
+    };
+    let is_more_general =
+        |existing: &AutomationPolicy| covers(existing) || existing.subjects.len() < policy.subjects.len();
+    let at = automation.policies.iter().position(is_more_general).unwrap_or(automation.policies.len());
+    automation.policies.insert(at, policy);
+}
+
+/// Whether a value is a matcher set's list of hosts.
+fn first_host(route: &http::Route) -> Option<&str> {
+    let mut hosts = route.matcher_sets.iter().filter_map(|set| set.get("host").and_then(Value::as_array));
+    hosts.find_map(|hosts| hosts.first()?.as_str())
+}
