@@ -1,9 +1,10 @@
 //! The `tls` and `pki` apps of one configuration, ready to use.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde::Deserialize;
 
 use super::automation::Automation;
@@ -11,7 +12,10 @@ use super::placeholder::expand;
 use super::policy::Context;
 use super::tickets::Tickets;
 use super::trust_pool::Sources;
-use super::{Authorities, CertificateStore, ConnectionPolicies, FileStorage, HttpVersions, TlsError, load};
+use super::{
+    Authorities, CertificateStore, ClientOptions, ConnectionPolicies, FileStorage, HttpVersions, TlsError,
+    TrustPool, client, load,
+};
 use crate::config;
 use crate::config::pki::Pki;
 use crate::config::tls::ConnectionPolicy;
@@ -29,6 +33,8 @@ pub struct App {
     automation: Automation,
     /// Names that the configuration lists to be managed.
     automate: BTreeSet<String>,
+    /// What the system trusts, once somebody has asked.
+    system_pool: OnceLock<TrustPool>,
 }
 
 impl App {
@@ -66,6 +72,7 @@ impl App {
             automation: Automation::default(),
             automate: automate.iter().map(|name| expand(name).to_lowercase()).collect(),
             storage,
+            system_pool: OnceLock::new(),
         })
     }
 
@@ -130,6 +137,24 @@ impl App {
     ) -> Result<ConnectionPolicies, TlsError> {
         let context = Context { store: &self.store, sources: self.sources(), tickets: &self.tickets };
         ConnectionPolicies::provision(policies, versions, &context)
+    }
+
+    /// Builds what rustls needs to connect to servers behind us.
+    ///
+    /// # Errors
+    /// [`TlsError`] for what can't be read, contradicts itself, or would trust nobody.
+    pub fn client_config(&self, options: &ClientOptions<'_>) -> Result<Arc<ClientConfig>, TlsError> {
+        let system = || match self.system_pool.get() {
+            Some(pool) => Ok(pool.clone()),
+            None => {
+                let pool = TrustPool::system()?;
+                Ok(self.system_pool.get_or_init(|| pool).clone())
+            }
+        };
+        if !options.certificate_name.is_empty() && !self.has_certificate_for(options.certificate_name) {
+            self.automation.add(options.certificate_name, &self.store)?;
+        }
+        Ok(Arc::new(client::config(options, self.sources(), system, &self.store)?))
     }
 
     /// Whether a certificate is at hand for this name, or a wildcard that stands for it.

@@ -138,6 +138,19 @@ impl Automation {
         Ok(())
     }
 
+    /// Gets a certificate for one more name.
+    ///
+    /// # Errors
+    /// [`TlsError`] if it can't be had.
+    pub(super) fn add(&self, name: &str, store: &CertificateStore) -> Result<(), TlsError> {
+        let name = name.to_lowercase();
+        let policy = self.policy_for(&name)?;
+        let certificate = self.policies[policy].obtain(&name)?;
+        store.put(certificate.clone(), None);
+        self.lock().push(Managed { name, policy, certificate });
+        Ok(())
+    }
+
     /// Renews what is due.
     pub(super) fn renew(&self, store: &CertificateStore) {
         self.renew_at(store, UnixTime::now());
