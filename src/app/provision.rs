@@ -1,6 +1,6 @@
 //! From a configuration to something that can run: everything is built here, and nothing is opened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::admin::Settings;
+use super::auto_https::{self, AutoHttpsError};
 use crate::config::{self, AddressError, Config, ConfigError, NetworkAddress};
 use crate::http::{
     Background, Listen, ListenError, Part, Provision, ProvisionError, Server, Template, Unknown,
@@ -57,6 +58,9 @@ pub enum LoadError {
     /// Something that Caddy has and that isn't here.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
+    /// Automatic HTTPS can't be worked out.
+    #[error("loading http app module: {0}")]
+    AutoHttps(#[from] AutoHttpsError),
     /// Certificates or authorities can't be had.
     #[error("loading tls app module: {0}")]
     Tls(#[from] TlsError),
@@ -116,13 +120,13 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
         None => FileStorage::standard(),
     };
     let apps = &config.apps;
-    let mut tls = tls::App::provision(apps.tls.as_ref(), apps.pki.as_ref(), storage)?;
-    tls.automate(apps.tls.as_ref().and_then(|tls| tls.automation.as_ref()), &BTreeSet::new())?;
-    let http = apps.http.clone().unwrap_or_default();
+    let (http, tls) = apply_auto_https(apps, storage)?;
     let mut background: Vec<Background> = Vec::new();
-    let ctx = Provision::new(&registry.handlers, &registry.matchers).with_logging(logging.clone());
+    let ctx = Provision::new(&registry.handlers, &registry.matchers)
+        .with_logging(logging.clone())
+        .with_tls(tls.clone());
     let listens = listens(&http, &tls, ctx, &mut background)?;
-    background.push(Box::pin(Arc::new(tls).maintain()));
+    background.push(Box::pin(tls.maintain()));
     Ok(Provisioned {
         listens,
         logging,
@@ -132,6 +136,19 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
         admin: Settings::new(config.admin.as_ref())?,
         background,
     })
+}
+
+/// The HTTP app with what automatic HTTPS adds to it, and all certificates that it needs.
+fn apply_auto_https(
+    apps: &config::Apps,
+    storage: FileStorage,
+) -> Result<(config::http::App, Arc<tls::App>), LoadError> {
+    let mut http = apps.http.clone().unwrap_or_default();
+    let mut tls_config = apps.tls.clone();
+    let mut tls = tls::App::provision(tls_config.as_ref(), apps.pki.as_ref(), storage)?;
+    let names = auto_https::apply(&mut http, &mut tls_config, &|name| tls.has_certificate_for(name))?;
+    tls.automate(tls_config.as_ref().and_then(|config| config.automation.as_ref()), &names)?;
+    Ok((http, Arc::new(tls)))
 }
 
 fn listens(

@@ -16,6 +16,7 @@ use super::{
 use crate::config::http::{HANDLER_TAG, RouteList};
 use crate::config::{ModuleError, ModuleJson};
 use crate::log::{self, Logging};
+use crate::tls;
 
 /// Why a configuration could not be made to run.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,7 @@ pub struct Provision<'a> {
     background: Vec<Background>,
     sensitive: Arc<SensitiveNames>,
     logging: Arc<Logging>,
+    tls: Option<Arc<tls::App>>,
 }
 
 /// A route that others enter by its name (`invoke`). It is filled once the server's named routes are
@@ -97,7 +99,21 @@ impl<'a> Provision<'a> {
             background: Vec::new(),
             sensitive: Arc::default(),
             logging: log::current(),
+            tls: None,
         }
+    }
+
+    /// The same with these certificates and authorities.
+    pub fn with_tls(self, tls: Arc<tls::App>) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Certificates and authorities, for whatever speaks TLS itself.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Invalid`] where no configuration as a whole is provisioned.
+    pub fn tls(&self) -> Result<&tls::App, ProvisionError> {
+        self.tls.as_deref().ok_or_else(|| ProvisionError::invalid("there is no tls app here"))
     }
 
     /// The same with these logs instead of those that are in force.
