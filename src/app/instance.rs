@@ -1,5 +1,6 @@
 //! A running instance: the engine, the configuration in force, and how one follows another.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -214,6 +215,11 @@ impl Instance {
     /// The path of the object of that name.
     pub async fn path_of_id(&self, id: &str) -> Option<String> {
         self.running.lock().await.tree.path_of_id(id).map(str::to_owned)
+    }
+
+    /// The TCP addresses of the sites, with the ports that the system has chosen where it was to choose.
+    pub async fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.running.lock().await.engine.as_ref().map(Engine::local_addresses).unwrap_or_default()
     }
 
     /// Where the configuration came from, as long as no other has changed it.

@@ -11,11 +11,14 @@ mod demo;
 mod env_file;
 mod environ;
 mod failure;
+mod file_server;
 mod flags;
 mod fmt;
 mod hash_password;
 mod list_modules;
+mod process;
 mod reload;
+mod respond;
 mod run;
 mod start;
 mod stop;
@@ -64,10 +67,12 @@ static COMMANDS: &[Row] = &[
     Row::of::<build_info::BuildInfo>(),
     Row::of::<demo::Demo>(),
     Row::of::<environ::Environ>(),
+    Row::of::<file_server::FileServer>(),
     Row::of::<fmt::Fmt>(),
     Row::of::<hash_password::HashPassword>(),
     Row::of::<list_modules::ListModules>(),
     Row::of::<reload::Reload>(),
+    Row::of::<respond::Respond>(),
     Row::of::<run::Run>(),
     Row::of::<start::Start>(),
     Row::of::<stop::Stop>(),

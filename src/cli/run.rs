@@ -2,22 +2,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::flags::{EnvFiles, Source};
-use super::{Command, Exit, Failure, env_file, environ};
+use super::{Command, Exit, Failure, env_file, environ, process};
+use crate::app::adapter::Warning;
 use crate::app::control::{self, Ending, Signals};
 use crate::app::source::{self, Origin};
-use crate::app::{Instance, adapter::Warning};
 use crate::config::dirs;
-use crate::http::Engine;
-use crate::log;
 use crate::module::Registry;
-use crate::modules;
 
 /// The flags of `run`.
 #[derive(clap::Args)]
@@ -43,9 +38,6 @@ pub(super) struct Run {
     pingback: Option<String>,
 }
 
-/// So long the last lines may take to be written.
-const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
-
 impl Command for Run {
     const NAME: &'static str = "run";
     const ABOUT: &'static str = "Starts the server and stays in the foreground";
@@ -63,39 +55,23 @@ once. SIGUSR1 reloads the file.
         if self.environ {
             environ::print()?;
         }
-        log::install();
-        log::hold();
-        let registry: &'static Registry = Box::leak(Box::new(modules::registry()));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::io("starting the runtime", error))?;
-        let ended = runtime.block_on(self.serve(registry));
-        // Work that is still going on, on threads for blocking work, is of no use any more.
-        runtime.shutdown_background();
-        // What was held back, if no configuration ever said where it is to go.
-        log::release();
-        log::flush(LOG_FLUSH_MAX);
-        ended
+        process::run(async |registry| self.serve(registry).await)
     }
 }
 
 impl Run {
     async fn serve(&self, registry: &'static Registry) -> Result<(), Failure> {
-        let mut signals = Signals::catch().map_err(|error| Failure::io("catching signals", error))?;
+        let mut signals = process::signals()?;
         let (config, origin) = self.configuration(registry)?;
         let pidfile = self.pidfile.as_deref().and_then(Pidfile::write);
         let ending = self.serve_until_told(registry, config, origin, &mut signals).await;
         let removed = pidfile.map_or(Ok(()), Pidfile::remove);
-        if ending? == Ending::Forced {
-            return Err(Failure::Quit(Exit::Forced));
-        }
+        let ended = process::ended(ending?);
         if let Err(error) = removed {
             tracing::error!(target: "", %error, "cleaning up PID file");
-            return Err(Failure::Quit(Exit::Unclean));
+            return ended.and(Err(Failure::Quit(Exit::Unclean)));
         }
-        tracing::info!(target: "", exit_code = 0, "shutdown complete");
-        Ok(())
+        ended
     }
 
     async fn serve_until_told(
@@ -105,9 +81,7 @@ impl Run {
         origin: Option<Origin>,
         signals: &mut Signals,
     ) -> Result<Ending, Failure> {
-        let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let engine = Engine::start(workers).map_err(|error| Failure::io("starting the workers", error))?;
-        let instance = Instance::new(registry, engine);
+        let instance = process::instance(registry)?;
         instance.set_origin(origin.clone());
         let watched = origin.filter(|_| self.watch).map(|origin| (origin, config.clone()));
         instance.load(config, true).await.map_err(Failure::Initial)?;

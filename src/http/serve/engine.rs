@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,11 +78,11 @@ impl Engine {
             match self.slot(&name) {
                 Some(slot) => kept.push((slot, bound)),
                 None => {
-                    let sockets = self
+                    let (sockets, local) = self
                         .open(&listen.address)
                         .map_err(|source| ListenError { address: name.clone(), source })?;
                     let id = self.next_slot.fetch_add(1, Ordering::Relaxed);
-                    fresh.push((name, Arc::new(Slot::new(id, bound)), sockets));
+                    fresh.push((name, Arc::new(Slot::new(id, local, bound)), sockets));
                 }
             }
         }
@@ -121,16 +122,28 @@ impl Engine {
         }
     }
 
-    fn open(&self, address: &NetworkAddress) -> io::Result<Vec<Listener>> {
+    /// The TCP addresses that are listened to, with the ports that the system has chosen where it was
+    /// to choose.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<_> = self.lock().values().filter_map(|slot| slot.local()).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
+    fn open(&self, address: &NetworkAddress) -> io::Result<(Vec<Listener>, Option<SocketAddr>)> {
         if address.is_unix() {
             let (path, mode) = address.unix_path().map_err(io::Error::other)?;
             let first = listener::listen_unix(path.as_ref(), mode)?;
             // A Unix socket has one queue; the workers share it.
             let others: Vec<_> =
                 (1..self.workers.len()).map(|_| first.try_clone()).collect::<Result<_, _>>()?;
-            return Ok(std::iter::once(first).chain(others).map(Listener::Unix).collect());
+            return Ok((std::iter::once(first).chain(others).map(Listener::Unix).collect(), None));
         }
-        listener::listen_tcp(&address.host, address.start_port, self.workers.len())
+        let (listeners, local) = listener::listen_tcp(address, self.workers.len())?;
+        if address.start_port == 0 {
+            tracing::info!(target: "http", input_address = %address, actual_address = %local, "port 0 listener");
+        }
+        Ok((listeners, Some(local)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Slot>>> {

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::config::NetworkAddress;
 use crate::http::Server;
 use crate::tls::ConnectionPolicies;
 
@@ -29,17 +30,23 @@ pub(super) struct Bound {
 /// behind it, so no connection is refused and none that waits is lost.
 pub(super) struct Slot {
     id: u64,
+    /// Where it is, as the system says; nothing for a Unix socket.
+    local: Option<SocketAddr>,
     bound: ArcSwap<Bound>,
     closed: AtomicBool,
 }
 
 impl Slot {
-    pub(super) fn new(id: u64, bound: Bound) -> Self {
-        Self { id, bound: ArcSwap::from_pointee(bound), closed: AtomicBool::new(false) }
+    pub(super) fn new(id: u64, local: Option<SocketAddr>, bound: Bound) -> Self {
+        Self { id, local, bound: ArcSwap::from_pointee(bound), closed: AtomicBool::new(false) }
     }
 
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// The address is given up: connections on it end after their present answers.
@@ -70,13 +77,32 @@ pub(super) enum Listener {
 
 /// Opens one TCP socket for each worker on the same address. The kernel spreads connections over
 /// them, so that no two workers share a queue.
-pub(super) fn listen_tcp(host: &str, port: u16, workers: usize) -> io::Result<Vec<Listener>> {
-    let address = resolve(host, port)?;
-    (0..workers).map(|_| socket(address).map(Listener::Tcp)).collect()
+///
+/// Returns the address too: if the port was to be chosen, it has been.
+pub(super) fn listen_tcp(
+    address: &NetworkAddress,
+    workers: usize,
+) -> io::Result<(Vec<Listener>, SocketAddr)> {
+    let first = socket(resolve(address)?)?;
+    let local = first.local_addr()?;
+    let mut listeners = vec![Listener::Tcp(first)];
+    for _ in 1..workers {
+        listeners.push(Listener::Tcp(socket(local)?));
+    }
+    Ok((listeners, local))
 }
 
 /// Without a host, all addresses of both families, as in Go.
-fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+fn resolve(address: &NetworkAddress) -> io::Result<SocketAddr> {
+    let (host, port) = (address.host.as_str(), address.start_port);
+    let fits = |found: &SocketAddr| match address.network.as_str() {
+        "tcp4" => found.is_ipv4(),
+        "tcp6" => found.is_ipv6(),
+        _ => true,
+    };
+    if host.is_empty() && address.network == "tcp4" {
+        return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    }
     if host.is_empty() {
         let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let has_ipv6 = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))
@@ -85,7 +111,8 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
         return Ok(if has_ipv6 { both } else { SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)) });
     }
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port))?.collect::<Vec<_>>();
+    let mut addresses =
+        std::net::ToSocketAddrs::to_socket_addrs(&(host, port))?.filter(fits).collect::<Vec<_>>();
     // A name such as localhost means its IPv4 address first, as in Go.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses.into_iter().next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
