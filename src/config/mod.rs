@@ -17,6 +17,8 @@ mod header_name;
 pub mod headers;
 pub mod http;
 mod integer;
+mod idna;
+mod ip_ranges;
 pub mod logging;
 mod module;
 pub mod pki;
@@ -32,6 +34,8 @@ pub use admin::{
 pub use duration::{Duration, DurationError};
 pub use header_name::canonical_header_name;
 pub use integer::{IntegerError, parse_integer};
+pub use idna::ascii_host;
+pub use ip_ranges::PRIVATE_RANGES;
 pub use module::{ModuleError, ModuleJson};
 pub use size::{SizeError, parse_bytes};
 pub use weak_string::WeakString;

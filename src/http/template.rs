@@ -119,6 +119,30 @@ impl Template {
         header_value(&self.render(x))
     }
 
+    /// The text for one request, with a mark for each byte that was written in the configuration; the
+    /// others came out of placeholders.
+    pub fn render_marked(&self, x: &Exchange) -> Vec<(u8, bool)> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            let written = matches!(part, Part::Literal(_));
+            all.extend(self.value(part, x).iter().map(|byte| (*byte, written)));
+        }
+        all
+    }
+
+    /// As [`Template::render_marked`], if the text is the same for every request.
+    pub fn constant_marked(&self) -> Option<Vec<(u8, bool)>> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => all.extend(text.bytes().map(|byte| (byte, true))),
+                Part::Known(value) => all.extend(value.iter().map(|byte| (*byte, false))),
+                Part::Dynamic(..) => return None,
+            }
+        }
+        Some(all)
+    }
+
     /// The text for one request, if all of its placeholders have values.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ pub mod permissions;
 pub mod storage;
 pub mod transports;
 
+#[cfg(test)]
+mod testing;
+
 use crate::module::Registry;
 
 /// The registry of everything in this folder.

@@ -12,9 +12,13 @@
 //! }
 //! ```
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::redir;
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
@@ -91,10 +95,12 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     Ok(ModuleJson::new(HANDLER_TAG, NAME, &response))
 }
 
+/// A static response, compiled.
 struct Respond {
-    status: Status,
-    headers: Box<[(HeaderName, Template)]>,
-    body: Template,
+    /// `None` is 200, or the error's status in error routes.
+    status: Option<Status>,
+    headers: Box<[(HeaderName, Box<[Template]>)]>,
+    body: BodyText,
     close: bool,
     abort: bool,
 }
@@ -104,71 +110,237 @@ enum Status {
     Dynamic(Template),
 }
 
+/// What the body says.
+enum BodyText {
+    Empty,
+    /// The same for every request, with the content type that it looks like.
+    Fixed(Bytes, HeaderValue),
+    Dynamic(Template),
+    /// A page that sends browsers elsewhere. What placeholders put into it is escaped, so that nothing
+    /// that a client sends can become a script.
+    Page(Template),
+}
+
 fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
     let config: StaticResponse = json.decode(HANDLER_TAG)?;
     let mut headers = Vec::new();
     for (name, values) in &config.headers {
         let name: HeaderName =
             name.parse().map_err(|_| ProvisionError::invalid(format!("invalid header name '{name}'")))?;
-        headers.extend(values.iter().map(|value| (name.clone(), Template::compile(value, Unknown::Keep))));
+        headers.push((name, values.iter().map(|value| Template::compile(value, Unknown::Keep)).collect()));
     }
     Ok(Box::new(Respond {
-        status: status(&config.status_code)?,
+        status: Status::compile(&config.status_code)?,
         headers: headers.into(),
-        body: Template::compile(&config.body, Unknown::Keep),
+        body: BodyText::compile(&config.body),
         close: config.close,
         abort: config.abort,
     }))
 }
 
-fn status(said: &WeakString) -> Result<Status, ProvisionError> {
-    let text = said.as_str();
-    if text.is_empty() {
-        return Ok(Status::Fixed(StatusCode::OK));
+impl Status {
+    fn compile(said: &WeakString) -> Result<Option<Self>, ProvisionError> {
+        let text = said.as_str();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let template = Template::compile(text, Unknown::Empty);
+        Ok(Some(match template.constant() {
+            Some(code) => Self::Fixed(parse_status(&code).map_err(ProvisionError::invalid)?),
+            None => Self::Dynamic(template),
+        }))
     }
-    if text.contains('{') {
-        return Ok(Status::Dynamic(Template::compile(text, Unknown::Empty)));
+}
+
+/// The status in a text. Other modules take theirs in this form too.
+pub(super) fn parse_status(text: &[u8]) -> Result<StatusCode, String> {
+    let text = String::from_utf8_lossy(text);
+    let code = text.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
+    code.ok_or_else(|| format!("invalid status code {text:?}"))
+}
+
+impl BodyText {
+    fn compile(text: &str) -> Self {
+        let template = Template::compile(text, Unknown::Keep);
+        match template.constant() {
+            Some(text) if text.is_empty() => Self::Empty,
+            Some(text) => {
+                let content_type = content_type(&text);
+                Self::Fixed(text.into_owned().into(), content_type)
+            }
+            None if text.starts_with(redir::PAGE_START) => Self::Page(template),
+            None => Self::Dynamic(template),
+        }
     }
-    let code = text.parse().map_err(|_| ProvisionError::invalid(format!("invalid status code '{text}'")))?;
-    Ok(Status::Fixed(code))
+
+    /// The body for one request and the content type that it looks like; `None` if it is empty.
+    fn render(&self, x: &Exchange) -> Option<(Bytes, HeaderValue)> {
+        let text: Bytes = match self {
+            Self::Empty => return None,
+            Self::Fixed(text, content_type) => return Some((text.clone(), content_type.clone())),
+            Self::Dynamic(template) => template.render(x).into_owned().into(),
+            Self::Page(template) => escaped_page(&template.render_marked(x)).into(),
+        };
+        let content_type = content_type(&text);
+        (!text.is_empty()).then_some((text, content_type))
+    }
+}
+
+/// JSON objects and arrays are `application/json`, all else is plain text.
+fn content_type(body: &[u8]) -> HeaderValue {
+    let text = body.trim_ascii();
+    let is_json = text.len() > 2
+        && matches!((text[0], text[text.len() - 1]), (b'{', b'}') | (b'[', b']'))
+        && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    HeaderValue::from_static(if is_json { "application/json" } else { "text/plain; charset=utf-8" })
+}
+
+/// A page whose bytes from placeholders are escaped, for attributes and scripts alike.
+fn escaped_page(marked: &[(u8, bool)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(marked.len());
+    for (byte, written) in marked {
+        match byte {
+            b'"' | b'\'' | b'<' | b'>' | b'&' | b'\\' | b'`' if !written => {
+                out.extend_from_slice(format!("&#{byte};").as_bytes());
+            }
+            _ => out.push(*byte),
+        }
+    }
+    out
 }
 
 impl Handler for Respond {
     fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x> {
-        Step::Now(match self.respond(x) {
-            Ok(response) => Outcome::Respond(response),
-            Err(error) => Outcome::Fail(error),
-        })
+        Step::Now(self.respond(x).unwrap_or_else(Outcome::Fail))
     }
 }
 
 impl Respond {
-    fn respond(&self, x: &mut Exchange) -> Result<Response, HandlerError> {
+    fn respond(&self, x: &mut Exchange) -> Result<Outcome<'static>, HandlerError> {
         x.abort |= self.abort;
         x.close_connection |= self.close;
-        let status = match &self.status {
-            Status::Fixed(status) => *status,
-            Status::Dynamic(template) => {
-                StatusCode::from_bytes(&template.render(x)).map_err(HandlerError::internal)?
-            }
-        };
-        let mut headers = std::mem::take(&mut x.response_headers);
-        self.set_headers(x, &mut headers)?;
-        let body = self.body.render(x).into_owned();
-        let mut response = Response::new(Body::from(body));
+        let body = self.body.render(x);
+        self.set_headers(x);
+        if let Some((_, content_type)) = &body
+            && x.response_headers.get(CONTENT_TYPE).is_none_or(HeaderValue::is_empty)
+        {
+            x.response_headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        let status = self.status(x)?;
+        if status == StatusCode::EARLY_HINTS {
+            x.conn.send_interim(status, &x.response_headers);
+            return Ok(Outcome::Next);
+        }
+        let mut response = Response::new(body.map_or(Body::Empty, |(body, _)| Body::Full(body)));
         *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        Ok(response)
+        *response.headers_mut() = std::mem::take(&mut x.response_headers);
+        Ok(Outcome::Respond(response))
     }
 
-    fn set_headers(&self, x: &Exchange, headers: &mut HeaderMap) -> Result<(), HandlerError> {
-        for (name, value) in &self.headers {
-            let value = HeaderValue::from_bytes(&value.render(x)).map_err(HandlerError::internal)?;
-            headers.append(name, value);
+    fn status(&self, x: &Exchange) -> Result<StatusCode, HandlerError> {
+        match &self.status {
+            None => Ok(x.error.as_ref().map_or(StatusCode::OK, |error| error.status)),
+            Some(Status::Fixed(status)) => Ok(*status),
+            Some(Status::Dynamic(template)) => parse_status(&template.render(x)).map_err(HandlerError::internal),
         }
-        if !headers.contains_key(CONTENT_TYPE) {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+
+    fn set_headers(&self, x: &mut Exchange) {
+        for (name, values) in &self.headers {
+            let values: SmallVec<[HeaderValue; 1]> = values.iter().map(|value| value.render_header(x)).collect();
+            x.response_headers.remove(name);
+            for value in values {
+                x.response_headers.append(name, value);
+            }
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::modules::testing::{adapt, routes, site, try_site};
+
+    #[test]
+    fn it_is_written_as_in_caddy() {
+        let json = |line: &str| routes(line)[0]["handle"][0].take();
+        for (line, expected) in [
+            ("respond hello", json!({"handler": NAME, "body": "hello"})),
+            ("respond 404", json!({"handler": NAME, "status_code": 404})),
+            ("respond 000", json!({"handler": NAME, "body": "000"})),
+            ("respond no 404", json!({"handler": NAME, "status_code": 404, "body": "no"})),
+            ("respond {\nbody x\nclose\n}", json!({"handler": NAME, "body": "x", "close": true})),
+        ] {
+            if line.ends_with('}') {
+                // Without an argument Caddy refuses it.
+                assert!(adapt(line).unwrap_err().contains("wrong argument count"), "{line}");
+            } else {
+                assert_eq!(json(line), expected, "{line}");
+            }
+        }
+        for (line, says) in [
+            ("respond a 200 {\nbody b\n}", "body already specified"),
+            ("respond 200 {\nclose\nclose\n}", "close already specified"),
+            ("respond 200 {\nbdoy b\n}", "unrecognized subdirective 'bdoy'"),
+            ("respond a 200 c", "wrong argument count"),
+        ] {
+            let error = adapt(line).unwrap_err();
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
+
+    fn answer(directives: &str, target: &str) -> Response {
+        site(directives).serve(&mut Exchange::get(target, &[]))
+    }
+
+    fn content_type_of(response: &Response) -> &str {
+        response.headers().get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap())
+    }
+
+    // What Caddy 2.11.7 answers.
+    #[test]
+    fn json_and_text_are_told_apart() {
+        for (body, expected) in [
+            ("plain", "text/plain; charset=utf-8"),
+            (r#" {"a":1} "#, "application/json"),
+            ("[1]", "application/json"),
+            ("[]", "text/plain; charset=utf-8"),
+            ("{bad}", "text/plain; charset=utf-8"),
+            ("", ""),
+        ] {
+            assert_eq!(content_type_of(&answer(&format!("respond `{body}`"), "/")), expected, "{body}");
+        }
+        let own = answer("header Content-Type text/x\nrespond `[1]`", "/");
+        assert_eq!(content_type_of(&own), "text/x");
+    }
+
+    #[test]
+    fn the_status_may_be_a_placeholder() {
+        for (target, expected) in [("/?s=201", 201), ("/?s=x", 500), ("/?s=", 500), ("/?s=1000", 500)] {
+            assert_eq!(answer("respond x {query.s}", target).status(), expected, "{target}");
+        }
+        assert!(try_site("respond x abc").err().unwrap().contains("invalid status code \"abc\""));
+    }
+
+    #[test]
+    fn early_hints_are_not_the_answer() {
+        let response = answer("header Link </x>\nrespond /a hint 103\nrespond rest", "/a");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["link"], "</x>");
+    }
+
+    #[test]
+    fn the_connection_ends_if_it_is_told_to() {
+        let mut x = Exchange::get("/", &[]);
+        site("respond no 401 {\nclose\n}").serve(&mut x);
+        assert!(x.close_connection && !x.abort);
+    }
+
+    #[test]
+    fn in_error_routes_the_errors_status_is_kept() {
+        let site = site("error /x oops 404\nhandle_errors {\nrespond \"{err.message}\"\n}");
+        assert_eq!(site.get("/x", &[]), (404, "oops".into()));
     }
 }
