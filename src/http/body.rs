@@ -12,6 +12,14 @@ use super::upstream::UpstreamBody;
 /// Why a body broke off.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A request's body has more bytes than a handler allows, which is 413 to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("http: request body too large")]
+pub struct BodyTooLarge {
+    /// So many it may have.
+    pub bytes_max: u64,
+}
+
 /// A body as it passes through: nothing, bytes in memory, a client's or an upstream's stream.
 ///
 /// The variants that a proxied request needs are held without a box of their own.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use smallvec::SmallVec;
 
 use super::placeholder::{host_of, request_path, request_uri};
 use super::regexp::{Captures, GroupKey};
-use super::{AccessEntry, Body, ConnInfo, HandlerError, NamedSource, UpstreamInfo, Vars};
+use super::{AccessEntry, Body, ConnInfo, HandlerError, NamedSource, UpstreamInfo, Vars, target};
 
 /// So deep may one `map` use the outcome of another.
 const SOURCE_DEPTH_MAX: u8 = 8;
@@ -166,6 +166,28 @@ impl Exchange {
     /// The target as an upstream gets it: escaped anew where it has bytes that may not stand there.
     pub fn request_uri(&self) -> Cow<'_, [u8]> {
         request_uri(&self.uri)
+    }
+
+    /// Changes the target to this escaped path and query.
+    ///
+    /// A path always begins with a slash (or is `*`), and what may not stand in a query is escaped.
+    ///
+    /// # Errors
+    /// The target is longer than any may be.
+    pub fn set_target(&mut self, path: &[u8], query: Option<&[u8]>) -> Result<(), HandlerError> {
+        let mut target = Vec::with_capacity(path.len() + query.map_or(0, <[u8]>::len) + 2);
+        if path != b"*" && path.first() != Some(&b'/') {
+            target.push(b'/');
+        }
+        target.extend_from_slice(path);
+        if let Some(query) = query {
+            target.push(b'?');
+            target.extend_from_slice(&target::escape_bad_query(query));
+        }
+        let target = PathAndQuery::from_maybe_shared(Bytes::from(target))
+            .map_err(|error| HandlerError::new(StatusCode::URI_TOO_LONG, error))?;
+        self.uri = Uri::from(target);
+        Ok(())
     }
 
     /// The request's id (`{http.request.uuid}`), a random UUID that is made when first asked for.

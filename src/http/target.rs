@@ -84,6 +84,11 @@ pub fn escape_query(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(escaped)
 }
 
+/// A query with what may not stand in one escaped; the rest is left as it is.
+pub fn escape_bad_query(query: &[u8]) -> Cow<'_, [u8]> {
+    escape(query, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>'))
+}
+
 fn unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
 }

@@ -93,17 +93,7 @@ impl Template {
 
     /// The text for one request. Borrows where it can.
     pub fn render<'a>(&'a self, x: &'a Exchange) -> Cow<'a, [u8]> {
-        match &*self.parts {
-            [] => Cow::Borrowed(b""),
-            [part] => self.value(part, x),
-            parts => {
-                let mut all = Vec::new();
-                for part in parts {
-                    all.extend_from_slice(&self.value(part, x));
-                }
-                Cow::Owned(all)
-            }
-        }
+        self.render_with(x, |_, value, _| value)
     }
 
     /// The text for one request as the value of a header field, made fit for it: control characters
@@ -128,6 +118,29 @@ impl Template {
             all.extend(self.value(part, x).iter().map(|byte| (*byte, written)));
         }
         all
+    }
+
+    /// The text for one request, with each value of a placeholder as `change` makes it.
+    pub fn render_with<'a>(
+        &'a self,
+        x: &'a Exchange,
+        change: impl Fn(&Part, Cow<'a, [u8]>, &'a Exchange) -> Cow<'a, [u8]>,
+    ) -> Cow<'a, [u8]> {
+        let value = |part: &'a Part| match part {
+            Part::Literal(text) => Cow::Borrowed(text.as_bytes()),
+            part => change(part, self.value(part, x), x),
+        };
+        match &*self.parts {
+            [] => Cow::Borrowed(b""),
+            [part] => value(part),
+            parts => {
+                let mut all = Vec::new();
+                for part in parts {
+                    all.extend_from_slice(&value(part));
+                }
+                Cow::Owned(all)
+            }
+        }
     }
 
     /// As [`Template::render_marked`], if the text is the same for every request.

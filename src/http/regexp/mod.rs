@@ -239,6 +239,13 @@ impl Replacement {
         Self(pieces.into())
     }
 
+    /// Compiles `text` without placeholders.
+    pub fn literal(text: &str) -> Self {
+        let mut pieces = Vec::new();
+        groups(text, &mut pieces);
+        Self(pieces.into())
+    }
+
     fn pieces<'a>(&'a self, x: &'a Exchange) -> SmallVec<[RenderedPiece<'a>; 4]> {
         self.0
             .iter()

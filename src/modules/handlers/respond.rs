@@ -241,13 +241,16 @@ impl Respond {
         match &self.status {
             None => Ok(x.error.as_ref().map_or(StatusCode::OK, |error| error.status)),
             Some(Status::Fixed(status)) => Ok(*status),
-            Some(Status::Dynamic(template)) => parse_status(&template.render(x)).map_err(HandlerError::internal),
+            Some(Status::Dynamic(template)) => {
+                parse_status(&template.render(x)).map_err(HandlerError::internal)
+            }
         }
     }
 
     fn set_headers(&self, x: &mut Exchange) {
         for (name, values) in &self.headers {
-            let values: SmallVec<[HeaderValue; 1]> = values.iter().map(|value| value.render_header(x)).collect();
+            let values: SmallVec<[HeaderValue; 1]> =
+                values.iter().map(|value| value.render_header(x)).collect();
             x.response_headers.remove(name);
             for value in values {
                 x.response_headers.append(name, value);
