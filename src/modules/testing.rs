@@ -63,7 +63,7 @@ impl Site {
     /// Answers a request.
     pub(crate) fn serve(&self, x: &mut Exchange) -> Response {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(&self.routes, self.errors.as_ref(), x))
+        runtime.block_on(run(&self.routes, self.errors.as_ref(), x)).0
     }
 
     /// Status and body of the answer to `GET target` with these header fields.

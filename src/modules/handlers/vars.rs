@@ -89,17 +89,26 @@ fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler
     let compile = |(name, value): (&String, &Json)| {
         let value = match value {
             Json::String(text) => Setting::Text(Template::compile(text, Unknown::Empty)),
-            Json::Bool(truth) => Setting::Other(Value::Bool(*truth)),
-            Json::Number(number) => Setting::Other(match number.as_i64() {
-                Some(number) => Value::Int(number),
-                None => Value::Float(number.as_f64().unwrap_or_default()),
-            }),
-            // Lists and the like have no use here; they show as their JSON.
-            other => Setting::Other(Value::from(other.to_string().as_str())),
+            other => Setting::Other(constant(other)),
         };
         (Template::compile(name, Unknown::Empty), value)
     };
     Ok(Box::new(Set(vars.iter().map(compile).collect())))
+}
+
+/// A value that is the same for every request.
+fn constant(json: &Json) -> Value {
+    match json {
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::Int(number),
+            None => Value::Float(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => Value::List(items.iter().map(constant).collect()),
+        // Objects have no use here; they show as their JSON.
+        Json::Null | Json::Object(_) => Value::from(json.to_string().as_str()),
+    }
 }
 
 impl Handler for Set {

@@ -154,7 +154,8 @@ mod tests {
         let sets = sets.map(|set| set.as_object().unwrap().clone());
         ctx.matcher_sets(&sets).unwrap();
         let names = ctx.sensitive_names();
-        assert_eq!(names.headers, std::collections::HashSet::from([http::HeaderName::from_static("x-key")]));
-        assert_eq!(names.query, std::collections::HashSet::from(["k".to_owned()]));
+        let header = http::HeaderName::from_static;
+        assert!(names.is_header(&header("x-key")) && !names.is_header(&header("x-plain")));
+        assert!(names.is_query_key(b"k") && !names.is_query_key(b"x"));
     }
 }
