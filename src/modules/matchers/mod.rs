@@ -48,3 +48,34 @@ pub(super) static TABLE: &[&Module] = &[
     &vars::MODULE,
     &vars_regexp::MODULE,
 ];
+
+/// Decodes the JSON of a matcher.
+fn decode<T: DeserializeOwned>(name: &str, json: &Value) -> Result<T, ProvisionError> {
+    T::deserialize(json)
+        .map_err(|error| ProvisionError::invalid(format!("decoding module config: {name}: {error}")))
+}
+
+/// The arguments of a matcher that may stand several times in a set and takes nothing else. A `*`
+/// that an environment variable brought in stays a plain one where `is_wildcard` says, of the
+/// argument and a byte's place in it, that it would be a wildcard.
+fn arguments(
+    cursor: &mut Cursor,
+    name: &str,
+    is_wildcard: impl Fn(&str, usize) -> bool,
+) -> Result<Vec<String>, Error> {
+    let mut arguments = Vec::new();
+    while cursor.next() {
+        let tokens = cursor.remaining_args_as_tokens();
+        arguments.extend(tokens.iter().map(|token| matcher_text(token, |at| is_wildcard(&token.text, at))));
+        no_block(cursor, name)?;
+    }
+    Ok(arguments)
+}
+
+/// Refuses a block.
+fn no_block(cursor: &mut Cursor, name: &str) -> Result<(), Error> {
+    if cursor.next_block(0) {
+        return Err(cursor.err(format!("malformed {name} matcher: blocks are not supported")));
+    }
+    Ok(())
+}
