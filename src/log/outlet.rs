@@ -293,14 +293,14 @@ impl Writer {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
     use crate::log::{EncoderOptions, Json};
 
     /// An output that hands its batches to a test, and only goes on when it is told to.
     struct Gate {
-        written: Sender<String>,
+        written: SyncSender<String>,
         go_on: Receiver<()>,
     }
 
@@ -314,9 +314,9 @@ pub(super) mod tests {
         }
     }
 
-    fn gate(key: &str) -> (Arc<Outlet>, Receiver<String>, Sender<()>) {
-        let (written, entries) = channel();
-        let (release, go_on) = channel();
+    fn gate(key: &str) -> (Arc<Outlet>, Receiver<String>, SyncSender<()>) {
+        let (written, entries) = sync_channel(2 * QUEUE_BYTES_MAX / ENTRY_BYTES);
+        let (release, go_on) = sync_channel(1);
         let destination = Destination {
             key: key.into(),
             name: key.into(),
@@ -327,6 +327,8 @@ pub(super) mod tests {
         (Outlet::open(destination, encoder).unwrap(), entries, release)
     }
 
+    /// How long an entry is in the test of a full queue.
+    const ENTRY_BYTES: usize = 1 << 10;
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[test]
@@ -354,9 +356,9 @@ pub(super) mod tests {
     #[test]
     fn a_stuck_output_costs_bounded_memory_and_never_blocks() {
         let (outlet, entries, release) = gate("test:stuck");
-        let entry = vec![b'x'; 1 << 10];
+        let entry = vec![b'x'; ENTRY_BYTES];
         outlet.push(&entry);
-        assert_eq!(entries.recv_timeout(PATIENCE).unwrap().len(), 1 << 10);
+        assert_eq!(entries.recv_timeout(PATIENCE).unwrap().len(), ENTRY_BYTES);
         // The output is stuck now. Ten times what fits:
         let pushed = 10 * QUEUE_BYTES_MAX / entry.len();
         for _ in 0..pushed {
