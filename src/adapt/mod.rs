@@ -43,6 +43,7 @@ pub use literal::{STAR, matcher_text};
 pub use options::{AutoHttpsOption, Options, ServerOptions, StorageClean};
 pub use reader::{MatcherReader, OptionReader, SubmoduleReader};
 pub use shorthands::shorthand_of;
+pub use site_address::SiteAddress;
 pub use tollgate_grammar::{Cursor, Error, Scalar, Segment, Token, Warning};
 pub use value::{Bind, ConfigValue, NamedLog};
 pub use vocabulary::Vocabulary;

@@ -7,17 +7,17 @@ use crate::config::{join_host_port, split_host_port};
 
 /// Where a site is, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SiteAddress {
+pub struct SiteAddress {
     /// As it was written, without spaces around it.
-    pub(super) original: String,
+    pub original: String,
     /// `http`, `https`, or nothing.
-    pub(super) scheme: String,
+    pub scheme: String,
     /// The host, without brackets; empty if the site is there for all hosts.
-    pub(super) host: String,
+    pub host: String,
     /// The port, if it was given.
-    pub(super) port: String,
+    pub port: String,
     /// The path, if there is one; it begins with `/`.
-    pub(super) path: String,
+    pub path: String,
 }
 
 /// Characters that are looked at; what comes after them is not.
@@ -28,7 +28,7 @@ impl SiteAddress {
     ///
     /// # Errors
     /// What is wrong with its port, as Caddy says it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or(text);
         let original = text.trim();
         let (scheme, rest) = original.split_once("://").unwrap_or(("", original));

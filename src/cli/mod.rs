@@ -19,6 +19,7 @@ mod list_modules;
 mod process;
 mod reload;
 mod respond;
+mod reverse_proxy;
 mod run;
 mod start;
 mod stop;
@@ -73,6 +74,7 @@ static COMMANDS: &[Row] = &[
     Row::of::<list_modules::ListModules>(),
     Row::of::<reload::Reload>(),
     Row::of::<respond::Respond>(),
+    Row::of::<reverse_proxy::ReverseProxy>(),
     Row::of::<run::Run>(),
     Row::of::<start::Start>(),
     Row::of::<stop::Stop>(),

@@ -38,6 +38,8 @@ mod tracing;
 mod try_files;
 mod vars;
 
+pub use reverse_proxy::{UpstreamAddress, UpstreamAddressError};
+
 use crate::module::Module;
 
 /// One row for each file.

@@ -27,6 +27,8 @@ mod tunnel;
 mod upstreams;
 mod xxhash;
 
+pub use address::{UpstreamAddress, UpstreamAddressError};
+
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
