@@ -17,6 +17,8 @@ pub struct Adapted {
     pub json: Value,
     /// What is allowed but odd.
     pub warnings: Vec<Warning>,
+    /// The first thing in it that can be written but not run so far, with its place.
+    pub not_runnable: Option<adapt::Error>,
 }
 
 /// Something that is allowed but probably not meant, in Caddy's JSON form.
@@ -75,7 +77,8 @@ pub fn adapt(registry: &Registry, adapter: &str, file: &str, text: &[u8]) -> Res
         let message = "Caddyfile input is not formatted; `fmt --overwrite` does it".to_owned();
         warnings.push(Warning { file: file.to_owned(), line, message });
     }
-    Ok(Adapted { json: serde_json::to_value(&adapted.config)?, warnings })
+    let not_runnable = adapted.not_runnable.into_iter().next();
+    Ok(Adapted { json: serde_json::to_value(&adapted.config)?, warnings, not_runnable })
 }
 
 impl From<&adapt::Warning> for Warning {
@@ -103,6 +106,16 @@ mod tests {
         assert_eq!(json[0]["line"], 2);
         let adapted = adapt(&registry, CADDYFILE, "x.conf", b":80 {\r\n\trespond hi\r\n}\r\n").unwrap();
         assert_eq!(adapted.warnings, []);
+    }
+
+    #[test]
+    fn what_nothing_can_run_is_known_with_its_place() {
+        let adapted = adapt(&modules::registry(), CADDYFILE, "x.conf", b":80 {\n\ttemplates\n}\n").unwrap();
+        let error = adapted.not_runnable.unwrap().to_string();
+        assert_eq!(
+            error,
+            "directive 'templates' is not supported yet: it needs the handler 'templates', at x.conf:2"
+        );
     }
 
     #[test]

@@ -89,6 +89,9 @@ pub fn load(registry: &Registry, file: Option<&Path>, adapter: Option<&str>) -> 
         return Ok(Loaded { json, origin, warnings: Vec::new() });
     }
     let adapted = adapter::adapt(registry, adapter, &file.to_string_lossy(), &text)?;
+    if let Some(error) = adapted.not_runnable {
+        return Err(AdaptError::Caddyfile(error).into());
+    }
     Ok(Loaded { json: adapted.json, origin, warnings: adapted.warnings })
 }
 

@@ -117,7 +117,7 @@ impl Failure {
     pub(super) fn report(&self) -> ExitCode {
         match self {
             Self::Source(SourceError::Adapt(AdaptError::Caddyfile(error))) => {
-                say(&error.render(io::stderr().is_terminal()));
+                say(&format!("Error: {self}{}", error.excerpt(io::stderr().is_terminal())));
             }
             Self::Quit(exit) => return (*exit).into(),
             _ => say(&format!("Error: {self}")),

@@ -25,7 +25,10 @@ const UNNAMED: &str = "Caddyfile";
 /// Replaces the configuration. Warnings come back as JSON.
 pub(super) async fn load(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<Answer, ApiError> {
     let (headers, text) = whole(request).await?;
-    let Adapted { json: config, warnings } = adapted(instance, &headers, text).await?;
+    let Adapted { json: config, warnings, not_runnable } = adapted(instance, &headers, text).await?;
+    if let Some(error) = not_runnable {
+        return Err(bad(format!("loading config: {error}")));
+    }
     let change = Change::whole(config, config::must_revalidate(&headers));
     instance.change(change).await.map_err(|error| bad(format!("loading config: {error}")))?;
     forget_origin(instance, &headers);
@@ -36,7 +39,7 @@ pub(super) async fn load(instance: &Arc<Instance>, request: Request<Incoming>) -
 /// Adapts a configuration, and loads nothing.
 pub(super) async fn adapt(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<Answer, ApiError> {
     let (headers, text) = whole(request).await?;
-    let Adapted { json: config, warnings } = adapted(instance, &headers, text).await?;
+    let Adapted { json: config, warnings, .. } = adapted(instance, &headers, text).await?;
     let mut out = serde_json::Map::new();
     if !warnings.is_empty() {
         out.insert("warnings".to_owned(), json!(warnings));
@@ -74,7 +77,7 @@ async fn adapted(instance: &Instance, headers: &HeaderMap, text: Bytes) -> Resul
     if name == "json" {
         let json =
             source::parse_json(&text).map_err(|error| bad(format!("decoding request body: {error}")))?;
-        return Ok(Adapted { json, warnings: Vec::new() });
+        return Ok(Adapted { json, warnings: Vec::new(), not_runnable: None });
     }
     let (registry, name) = (instance.registry(), name.to_owned());
     // An import may read files.
