@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::TransportOptions;
 use super::error::{UpstreamError, UpstreamErrorKind};
+use super::timed::Timed;
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,55 +61,115 @@ pub enum UpstreamIo {
     Unix(UnixStream),
     /// TLS over either.
     Tls(Box<TlsStream<UpstreamIo>>),
+    /// Any of them, with a limit on each wait.
+    Timed(Box<Timed>),
 }
 
-/// Opens a connection, within `timeout` for all of it if one is given.
-pub(super) async fn connect(
-    dial: &Dial,
-    tls: Option<&TlsDial>,
-    timeout: Option<Duration>,
-) -> Result<UpstreamIo, UpstreamError> {
-    let Some(timeout) = timeout else { return open(dial, tls).await };
-    match tokio::time::timeout(timeout, open(dial, tls)).await {
+/// Opens a connection, and speaks TLS on it if the options say so.
+pub(super) async fn connect(dial: &Dial, options: &TransportOptions) -> Result<UpstreamIo, UpstreamError> {
+    let opening = open(dial, options);
+    let opened = match options.dial_timeout {
+        None => opening.await,
+        Some(limit) => tokio::time::timeout(limit, opening)
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"))),
+    };
+    let mut io = opened.map_err(|source| {
+        UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.to_string(), source })
+    })?;
+    if options.read_timeout.is_some() || options.write_timeout.is_some() {
+        io = UpstreamIo::Timed(Box::new(Timed::new(io, options.read_timeout, options.write_timeout)));
+    }
+    let Some(tls) = &options.tls else { return Ok(io) };
+    match tokio::time::timeout(options.handshake_timeout, handshake(dial, tls, io)).await {
         Ok(result) => result,
-        Err(_) => Err(dial_error(dial, io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"))),
+        Err(_) => Err(UpstreamError::unsent(UpstreamErrorKind::Timeout("TLS handshake"))),
     }
 }
 
-fn dial_error(dial: &Dial, source: io::Error) -> UpstreamError {
-    UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.to_string(), source })
+async fn open(dial: &Dial, options: &TransportOptions) -> io::Result<UpstreamIo> {
+    match dial {
+        Dial::Tcp { host, port } => {
+            let stream = open_tcp(host, *port, options.fallback_delay).await?;
+            stream.set_nodelay(true)?;
+            if let Some(interval) = options.probe_interval {
+                let probes = TcpKeepalive::new().with_time(interval).with_interval(interval);
+                SockRef::from(&stream).set_tcp_keepalive(&probes)?;
+            }
+            Ok(UpstreamIo::Tcp(stream))
+        }
+        Dial::Unix(path) => UnixStream::connect(path).await.map(UpstreamIo::Unix),
+    }
 }
 
-async fn open(dial: &Dial, tls: Option<&TlsDial>) -> Result<UpstreamIo, UpstreamError> {
-    let plain = match dial {
-        Dial::Tcp { host, port } => {
-            // Of several addresses, `connect` tries one after the other.
-            let stream =
-                TcpStream::connect((&**host, *port)).await.map_err(|error| dial_error(dial, error))?;
-            stream.set_nodelay(true).map_err(|error| dial_error(dial, error))?;
-            UpstreamIo::Tcp(stream)
-        }
-        Dial::Unix(path) => {
-            UpstreamIo::Unix(UnixStream::connect(path).await.map_err(|error| dial_error(dial, error))?)
-        }
+/// Connects to the first address of a name that can be reached. If it has addresses of both
+/// families, the second family gets its chance after `fallback_delay` (RFC 8305), so that a route
+/// that swallows packets costs no more than that.
+async fn open_tcp(host: &str, port: u16, fallback_delay: Option<Duration>) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    let first_family = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.iter().partition(|address| address.is_ipv4() == first_family);
+    let (Some(delay), false) = (fallback_delay, second.is_empty()) else {
+        return open_first(&addresses).await;
     };
-    let Some(tls) = tls else { return Ok(plain) };
-    let handshake =
+    let mut preferred = pin!(open_first(&first));
+    tokio::select! {
+        result = &mut preferred => match result {
+            Ok(stream) => return Ok(stream),
+            Err(_) => return open_first(&second).await,
+        },
+        () = tokio::time::sleep(delay) => {}
+    }
+    let mut fallback = pin!(open_first(&second));
+    tokio::select! {
+        result = &mut preferred => match result {
+            Ok(stream) => Ok(stream),
+            Err(_) => fallback.await,
+        },
+        result = &mut fallback => match result {
+            Ok(stream) => Ok(stream),
+            Err(_) => preferred.await,
+        },
+    }
+}
+
+/// Tries one address after the other.
+async fn open_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "no such host");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+async fn handshake(dial: &Dial, tls: &TlsDial, io: UpstreamIo) -> Result<UpstreamIo, UpstreamError> {
+    let failed =
         |source| UpstreamError::unsent(UpstreamErrorKind::Handshake { address: dial.to_string(), source });
     let name = match (&tls.server_name, dial) {
         (Some(name), _) => name.clone(),
         (None, Dial::Tcp { host, .. }) => ServerName::try_from(host.to_string())
-            .map_err(|error| handshake(io::Error::new(io::ErrorKind::InvalidInput, error)))?,
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?,
         (None, Dial::Unix(_)) => {
-            return Err(handshake(io::Error::new(io::ErrorKind::InvalidInput, "no server name to verify")));
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "no server name to verify")));
         }
     };
-    let connector = TlsConnector::from(tls.config.clone());
-    let stream = connector.connect(name, plain).await.map_err(handshake)?;
+    let stream = TlsConnector::from(tls.config.clone()).connect(name, io).await.map_err(failed)?;
     Ok(UpstreamIo::Tls(Box::new(stream)))
 }
 
 impl UpstreamIo {
+    /// The connection without its clock, for looks that don't wait.
+    pub(super) fn untimed(&self) -> &Self {
+        match self {
+            Self::Timed(timed) => &timed.io,
+            io => io,
+        }
+    }
+
     /// Whether the handshake settled on HTTP/2.
     pub(super) fn is_h2(&self) -> bool {
         match self {
@@ -121,6 +185,7 @@ impl AsyncRead for UpstreamIo {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
             Self::Unix(io) => Pin::new(io).poll_read(cx, buf),
             Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Timed(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
 }
@@ -131,6 +196,7 @@ impl AsyncWrite for UpstreamIo {
             Self::Tcp(io) => Pin::new(io).poll_write(cx, buf),
             Self::Unix(io) => Pin::new(io).poll_write(cx, buf),
             Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Timed(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -143,6 +209,7 @@ impl AsyncWrite for UpstreamIo {
             Self::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Self::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Self::Timed(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -150,6 +217,7 @@ impl AsyncWrite for UpstreamIo {
         match self {
             Self::Tcp(_) | Self::Unix(_) => true,
             Self::Tls(io) => io.is_write_vectored(),
+            Self::Timed(io) => io.is_write_vectored(),
         }
     }
 
@@ -158,6 +226,7 @@ impl AsyncWrite for UpstreamIo {
             // Sockets keep nothing back.
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Tls(io) => Pin::new(io).poll_flush(cx),
+            Self::Timed(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -166,6 +235,7 @@ impl AsyncWrite for UpstreamIo {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
             Self::Unix(io) => Pin::new(io).poll_shutdown(cx),
             Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Timed(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

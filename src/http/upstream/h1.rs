@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Frame;
 use tokio::io::AsyncReadExt as _;
 
+use super::Reason;
 use super::decode::{Chunked, Framing, Piece, framing};
 use super::dial::UpstreamIo;
 use super::error::UpstreamErrorKind;
@@ -58,6 +59,7 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
+    pub(super) reason: Option<Reason>,
 }
 
 impl H1 {
@@ -87,15 +89,16 @@ impl H1 {
     /// Whether an idle connection is still open with nothing to read on it.
     pub(super) fn is_quiet(&self) -> bool {
         let mut byte = [0];
-        let read = match &self.io {
+        let read = match self.io.untimed() {
             UpstreamIo::Tcp(io) => io.try_read(&mut byte),
             UpstreamIo::Unix(io) => io.try_read(&mut byte),
             // A TLS session may have records of its own to read, such as tickets; only the end of
             // the stream counts.
-            UpstreamIo::Tls(io) => match io.get_ref().0 {
+            UpstreamIo::Tls(io) => match io.get_ref().0.untimed() {
                 UpstreamIo::Tcp(io) => peek(io),
                 _ => Err(io::ErrorKind::WouldBlock.into()),
             },
+            UpstreamIo::Timed(_) => Err(io::ErrorKind::WouldBlock.into()),
         };
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -113,6 +116,9 @@ impl H1 {
             if !self.rest.is_empty()
                 && let Some((head, length)) = parse_head(&self.rest)?
             {
+                if length > *head_bytes_left {
+                    return Poll::Ready(Err(UpstreamErrorKind::BadAnswer("header section too long")));
+                }
                 let _ = self.rest.split_to(length);
                 *head_bytes_left = head_bytes_left.saturating_sub(length);
                 return Poll::Ready(Ok(head));
@@ -279,7 +285,9 @@ fn parse_head(bytes: &Bytes) -> Result<Option<(Head, usize)>, UpstreamErrorKind>
         };
         headers.append(name, value);
     }
-    Ok(Some((Head { status, version, headers }, length)))
+    let reason = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason());
+    let reason = reason.map(|reason| Reason(bytes.slice_ref(reason.as_bytes())));
+    Ok(Some((Head { status, version, headers, reason }, length)))
 }
 
 /// Whether the upstream means to keep the connection (RFC 9112 section 9.3).

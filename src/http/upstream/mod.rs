@@ -9,6 +9,7 @@ mod h2;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod upload;
 
 use std::future::poll_fn;
@@ -39,8 +40,19 @@ const INTERIM_MAX: usize = 32;
 /// How a transport connects and what it grants upstreams.
 #[derive(Clone)]
 pub struct TransportOptions {
-    /// A connection must stand within this time, its TLS handshake included.
+    /// A connection must stand within this time.
     pub dial_timeout: Option<Duration>,
+    /// Of a name with addresses of both families, the second family is tried after this time; only
+    /// after the first has failed if there is none.
+    pub fallback_delay: Option<Duration>,
+    /// The TLS handshake must be done within this time.
+    pub handshake_timeout: Duration,
+    /// TCP probes a silent connection this often.
+    pub probe_interval: Option<Duration>,
+    /// The upstream must send something within this time whenever it is waited for.
+    pub read_timeout: Option<Duration>,
+    /// The upstream must take something within this time whenever something is sent.
+    pub write_timeout: Option<Duration>,
     /// The answer's head must have come within this time after the request was sent.
     pub response_header_timeout: Option<Duration>,
     /// Whether connections are kept for further requests.
@@ -61,6 +73,11 @@ impl Default for TransportOptions {
     fn default() -> Self {
         Self {
             dial_timeout: Some(Duration::from_secs(3)),
+            fallback_delay: Some(Duration::from_millis(300)),
+            handshake_timeout: Duration::from_secs(10),
+            probe_interval: Some(Duration::from_secs(30)),
+            read_timeout: None,
+            write_timeout: None,
             response_header_timeout: None,
             keep_alive: true,
             idle_keep: Duration::from_secs(120),
@@ -113,6 +130,10 @@ impl Upgraded {
     }
 }
 
+/// The words behind an answer's status, found among its extensions if they are not the usual ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(pub Bytes);
+
 /// Told of every interim answer.
 pub type OnInterim<'a> = &'a mut (dyn FnMut(StatusCode, HeaderMap) + Send);
 
@@ -158,7 +179,7 @@ impl Transport {
                 result => return result,
             }
         }
-        let io = dial::connect(dial, self.options.tls.as_ref(), self.options.dial_timeout).await?;
+        let io = dial::connect(dial, &self.options).await?;
         if self.options.h2c || io.is_h2() {
             let session = h2::connect(&key, io, &self.options).await?;
             return h2::round_trip(session, &self.options, request, body).await;
@@ -197,6 +218,9 @@ impl Transport {
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
         *response.headers_mut() = head.headers;
+        if let Some(reason) = head.reason {
+            response.extensions_mut().insert(reason);
+        }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let upgraded = Upgraded(std::sync::Arc::new(std::sync::Mutex::new(Some(conn.into_upgraded()))));
             response.extensions_mut().insert(upgraded);

@@ -60,8 +60,6 @@ impl Finish {
     /// A 502 for a change of protocol that can't be.
     pub async fn finish(&self, x: &mut Exchange, answer: Answer) -> Result<Response, HandlerError> {
         let Answer { mut response, running } = answer;
-        // The words behind the status are ours, as in Caddy.
-        response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
         let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let protocol = response.headers().get(UPGRADE).filter(|_| is_upgrade).cloned();
         remove_hop_by_hop(&mut response);

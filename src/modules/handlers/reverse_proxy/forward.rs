@@ -22,7 +22,7 @@ use super::retry::{Failure, Retries};
 use super::rewrite::{Rewrite, Rewritten};
 use super::source::Source;
 use super::upstreams::{Target, Upstream};
-use crate::http::upstream::Outgoing;
+use crate::http::upstream::{Outgoing, Reason};
 use crate::http::{
     Body, Exchange, Handler, HandlerError, HeaderOps, MatcherSets, Outcome, Response, Step, UpstreamField,
     UpstreamInfo,
@@ -293,8 +293,7 @@ impl Proxy {
         let Some(info) = &mut x.upstream else { return };
         info.latency = Some(latency);
         info.status = Some(response.status());
-        let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
-        info.reason = reason.map(|reason| Bytes::copy_from_slice(reason.as_bytes()));
+        info.reason = response.extensions_mut().remove::<Reason>().map(|Reason(reason)| reason);
         if UpstreamField::headers_are_wanted() {
             info.headers = response.headers().clone();
         }
