@@ -119,6 +119,14 @@ impl<'a> Helper<'a> {
         self.session.files.read(path)
     }
 
+    /// The absolute form of a path that may be relative to the working directory.
+    ///
+    /// # Errors
+    /// There is no working directory.
+    pub fn absolute_path(&self, path: &str) -> std::io::Result<String> {
+        self.session.files.absolute(path)
+    }
+
     /// Notes something odd about the current token.
     pub fn warn(&self, message: impl Into<String>) {
         let place = self.cursor.token().map(Place::of);

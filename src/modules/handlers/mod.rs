@@ -7,6 +7,7 @@ mod copy_response;
 mod copy_response_headers;
 mod encode;
 mod error;
+mod file_server;
 mod forward_auth;
 mod fs;
 mod handle;
@@ -80,6 +81,7 @@ pub(super) static TABLE: &[&Module] = &[
     &metrics::MODULE,
     &reverse_proxy::MODULE,
     &php_fastcgi::MODULE,
+    &file_server::MODULE,
     &acme_server::MODULE,
     // Without directives.
     &reverse_proxy::POLICIES,

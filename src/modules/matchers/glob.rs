@@ -3,7 +3,7 @@
 
 /// A compiled pattern.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Glob(Box<[Token]>);
+pub(in crate::modules) struct Glob(Box<[Token]>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
@@ -19,7 +19,7 @@ enum Token {
 impl Glob {
     /// Compiles a pattern of characters, each with a mark whether it may mean something else than
     /// itself; `None` if it is malformed, which matches nothing.
-    pub(super) fn compile(pattern: impl IntoIterator<Item = (char, bool)>) -> Option<Self> {
+    pub(in crate::modules) fn compile(pattern: impl IntoIterator<Item = (char, bool)>) -> Option<Self> {
         let mut rest = pattern.into_iter().peekable();
         let mut tokens = Vec::new();
         while let Some((char, special)) = rest.next() {
@@ -46,7 +46,7 @@ impl Glob {
     }
 
     /// Whether all of `text` matches.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(in crate::modules) fn matches(&self, text: &str) -> bool {
         // If it fails, the last `*` takes one character more; an earlier one could not help.
         let mut retry: Option<(&[Token], &str)> = None;
         let (mut tokens, mut rest) = (&*self.0, text);

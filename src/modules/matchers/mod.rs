@@ -3,7 +3,7 @@
 mod client_ip;
 mod expression;
 pub(super) mod file;
-mod glob;
+pub(super) mod glob;
 mod header;
 mod header_regexp;
 mod host;
