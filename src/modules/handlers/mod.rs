@@ -2,6 +2,7 @@
 
 mod abort;
 mod acme_server;
+mod basic_auth;
 pub(super) mod bind;
 mod copy_response;
 mod copy_response_headers;
@@ -65,6 +66,7 @@ pub(super) static TABLE: &[&Module] = &[
     &redir::MODULE,
     &rewrite::MODULE,
     &try_files::MODULE,
+    &basic_auth::MODULE,
     &forward_auth::MODULE,
     &request_header::MODULE,
     &encode::MODULE,
