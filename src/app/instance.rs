@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,6 +17,7 @@ use super::{autosave, notify};
 use crate::http::Engine;
 use crate::log;
 use crate::module::Registry;
+use crate::tls::{self, TrustStore};
 
 /// The path of the whole configuration.
 const WHOLE: &str = "/config/";
@@ -30,6 +31,10 @@ pub struct Instance {
     running: tokio::sync::Mutex<Running>,
     /// Where the configuration came from, as long as no other has changed it.
     origin: Mutex<Option<Origin>>,
+    /// The certificates and authorities of the configuration in force.
+    tls: Mutex<Option<Arc<tls::App>>>,
+    /// Where roots of our authorities are put, if anywhere.
+    trust_store: OnceLock<TrustStore>,
     phase: watch::Sender<Phase>,
 }
 
@@ -112,6 +117,8 @@ impl Instance {
             registry,
             running: tokio::sync::Mutex::new(running),
             origin: Mutex::default(),
+            tls: Mutex::default(),
+            trust_store: OnceLock::new(),
             phase: watch::channel(Phase::Serving).0,
         })
     }
@@ -119,6 +126,18 @@ impl Instance {
     /// All modules.
     pub fn registry(&self) -> &'static Registry {
         self.registry
+    }
+
+    /// From the next configuration on, makes the system trust the roots of our authorities, unless a
+    /// configuration says otherwise.
+    pub fn install_roots_in(&self, store: TrustStore) {
+        // Once is enough: a process has one system.
+        _ = self.trust_store.set(store);
+    }
+
+    /// The certificates and authorities of the configuration in force, if there is one.
+    pub fn tls(&self) -> Option<Arc<tls::App>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the configuration; null is an empty one.
@@ -175,7 +194,7 @@ impl Instance {
         let provisioned = tokio::task::spawn_blocking(move || provision::provision(config, registry))
             .await
             .map_err(|_| LoadError::BrokeOff)??;
-        let Provisioned { listens, logging, admin, grace, delay, persist, background } = provisioned;
+        let Provisioned { listens, logging, admin, grace, delay, persist, tls, background } = provisioned;
         let moved = match admin.address() {
             Some(address) if !running.admin.as_ref().is_some_and(|now| now.is_at(address)) => {
                 let bound = Bound::open(address).await;
@@ -189,6 +208,14 @@ impl Instance {
         let mut tasks = JoinSet::new();
         background.into_iter().for_each(|work| drop(tasks.spawn(work)));
         running.generation = Generation { grace, delay, _background: tasks };
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls.clone());
+        if self.trust_store.get().is_some() {
+            let instance = self.clone();
+            // Nobody waits for it: sites serve whoever trusts them.
+            drop(tokio::task::spawn_blocking(move || {
+                instance.trust_store.get().iter().for_each(|store| tls.install_roots(store));
+            }));
+        }
         match (moved, admin.address()) {
             (Some(bound), _) => {
                 let endpoint = Endpoint::start(bound, &admin, self.clone());

@@ -94,6 +94,8 @@ pub struct Provisioned {
     pub logging: Arc<Logging>,
     /// What is said about the admin endpoint.
     pub admin: Settings,
+    /// Its certificates and authorities.
+    pub tls: Arc<tls::App>,
     /// Work beside the requests, to be begun once the configuration is in force.
     pub background: Vec<Background>,
 }
@@ -126,7 +128,7 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
         .with_logging(logging.clone())
         .with_tls(tls.clone());
     let listens = listens(&http, &tls, ctx, &mut background)?;
-    background.push(Box::pin(tls.maintain()));
+    background.push(Box::pin(tls.clone().maintain()));
     Ok(Provisioned {
         listens,
         logging,
@@ -134,6 +136,7 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
         delay: http.shutdown_delay.positive(),
         persist: settings.and_then(|settings| settings.persist).unwrap_or(true),
         admin: Settings::new(config.admin.as_ref())?,
+        tls,
         background,
     })
 }

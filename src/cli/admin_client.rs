@@ -30,15 +30,20 @@ pub(super) fn address(flag: Option<&str>, config: &Value) -> Result<NetworkAddre
 /// A request to be sent.
 pub(super) struct Request {
     request: http::Request<Full<Bytes>>,
-    path: &'static str,
+    path: http::uri::PathAndQuery,
 }
 
 impl Request {
     /// A request without a body.
     pub(super) fn new(method: Method, path: &'static str) -> Self {
+        Self::to(method, http::uri::PathAndQuery::from_static(path))
+    }
+
+    /// The same with a path that is not known beforehand.
+    pub(super) fn to(method: Method, path: http::uri::PathAndQuery) -> Self {
         let mut request = http::Request::new(Full::default());
         *request.method_mut() = method;
-        *request.uri_mut() = http::Uri::from_static(path);
+        *request.uri_mut() = path.clone().into();
         Self { request, path }
     }
 

@@ -23,6 +23,8 @@ mod reverse_proxy;
 mod run;
 mod start;
 mod stop;
+mod trust;
+mod untrust;
 mod validate;
 mod version;
 
@@ -78,6 +80,8 @@ static COMMANDS: &[Row] = &[
     Row::of::<run::Run>(),
     Row::of::<start::Start>(),
     Row::of::<stop::Stop>(),
+    Row::of::<trust::Trust>(),
+    Row::of::<untrust::Untrust>(),
     Row::of::<validate::Validate>(),
     Row::of::<version::Version>(),
 ];

@@ -13,6 +13,7 @@ use crate::app::control::{self, Ending, Signals};
 use crate::app::source::{self, Origin};
 use crate::config::dirs;
 use crate::module::Registry;
+use crate::tls::TrustStore;
 
 /// The flags of `run`.
 #[derive(clap::Args)]
@@ -82,6 +83,7 @@ impl Run {
         signals: &mut Signals,
     ) -> Result<Ending, Failure> {
         let instance = process::instance(registry)?;
+        instance.install_roots_in(TrustStore::of_system());
         instance.set_origin(origin.clone());
         let watched = origin.filter(|_| self.watch).map(|origin| (origin, config.clone()));
         instance.load(config, true).await.map_err(Failure::Initial)?;

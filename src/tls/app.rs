@@ -14,7 +14,7 @@ use super::tickets::Tickets;
 use super::trust_pool::Sources;
 use super::{
     Authorities, CertificateStore, ClientOptions, ConnectionPolicies, FileStorage, HttpVersions, TlsError,
-    TrustPool, client, load,
+    TrustPool, TrustStore, client, load,
 };
 use crate::config;
 use crate::config::pki::Pki;
@@ -100,6 +100,26 @@ impl App {
             let app = self.clone();
             if let Err(error) = tokio::task::spawn_blocking(move || app.renew()).await {
                 tracing::error!(%error, "renewing certificates broke off");
+            }
+        }
+    }
+
+    /// Makes the system trust the roots of the authorities that are in use, except of those that shall
+    /// not be. It runs a command of the system, so it must not run on a worker.
+    pub fn install_roots(&self, store: &TrustStore) {
+        for authority in self.authorities.all() {
+            let ca = authority.id();
+            if !authority.installs_trust() {
+                tracing::info!(
+                    ca,
+                    "root certificate trust store installation disabled; unconfigured clients may show warnings"
+                );
+                continue;
+            }
+            match store.install(&authority.root()) {
+                Ok(true) => tracing::info!(ca, "root certificate installed in the system's trust store"),
+                Ok(false) => tracing::debug!(ca, "root certificate is already trusted by the system"),
+                Err(error) => tracing::error!(ca, %error, "failed to install root certificate"),
             }
         }
     }

@@ -27,6 +27,7 @@ mod store;
 mod testing;
 mod tickets;
 mod trust_pool;
+mod trust_store;
 
 pub use app::App;
 pub use authority::{Authorities, Authority};
@@ -40,3 +41,4 @@ pub use provider::{is_cipher_suite, is_curve, is_protocol_version, provider};
 pub use storage::FileStorage;
 pub use store::CertificateStore;
 pub use trust_pool::TrustPool;
+pub use trust_store::{TrustError, TrustStore};

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::access::Access;
-use super::{ApiError, config, load};
+use super::{ApiError, config, load, pki};
 use crate::app::Instance;
 
 /// An answer, whole.
@@ -80,6 +80,7 @@ async fn route(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<A
             Ok(answer)
         }
         _ if path.starts_with("/config/") => config::answer(instance, path, request).await,
+        _ if path.starts_with("/pki/") => pki::answer(instance, &path, request.method()).await,
         _ => match path.strip_prefix("/id/") {
             Some(rest) => config::by_id(instance, rest, request).await,
             None => Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),

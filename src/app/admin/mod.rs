@@ -10,6 +10,7 @@ mod config;
 mod endpoint;
 mod listener;
 mod load;
+mod pki;
 
 pub use endpoint::Endpoint;
 pub use listener::Bound;
