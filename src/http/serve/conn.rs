@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -175,9 +175,7 @@ where
     let head_bytes_max = limits.head_bytes_max;
     let many_fields = memchr::memchr_iter(b'\n', &first).count() > FIELDS_USUAL_MAX;
     let mut guard = Guard::new(io, conn.clone(), limits, must_shut);
-    if guard.prime(first).is_err() {
-        return;
-    }
+    guard.prime(first);
     let service = {
         let conn = conn.clone();
         service_fn(move |request| answer(request, conn.clone(), slot.clone()))
@@ -263,7 +261,7 @@ async fn answer(
 ) -> Result<http::Response<Answer>, Aborted> {
     let refusal = conn.wire.begin();
     // From here on `Answer` sees to it that the request counts as ended.
-    let mut answer = Answer { body: Body::Empty, conn: conn.clone() };
+    let mut answer = Answer { body: Body::Empty, failure: None, conn: conn.clone() };
     if let Some(refusal) = refusal {
         return Ok(refused(refusal, answer));
     }
@@ -301,6 +299,8 @@ fn refused(refusal: Refusal, mut answer: Answer) -> http::Response<Answer> {
 /// A body on its way to the client. While it lives its request is in flight.
 struct Answer {
     body: Body,
+    /// Why it broke off, until that is told.
+    failure: Option<BodyError>,
     conn: Arc<ConnInfo>,
 }
 
@@ -318,7 +318,20 @@ impl http_body::Body for Answer {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        if let Some(error) = this.failure.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            // hyper drops what it has not sent yet when a body breaks off. Told a moment later, it
+            // has sent the head and all that came before.
+            Some(Err(error)) => {
+                this.failure = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

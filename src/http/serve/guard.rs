@@ -61,6 +61,13 @@ enum At {
     Chunked(Chunks),
     /// Behind a refused head: nothing more is read.
     Refused,
+    /// In a body that is malformed: the rest of it can't be read.
+    Broken,
+}
+
+/// What hyper, and so whoever reads the body, is told of a malformed one.
+fn broken_body() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "malformed chunk")
 }
 
 /// A connection's transport, guarded.
@@ -110,12 +117,14 @@ impl<T> Guard<T> {
     }
 
     /// Puts bytes that were read before there was a guard where its first read finds them.
-    pub(super) fn prime(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        let sound = self.walk(&bytes)?;
+    pub(super) fn prime(&mut self, bytes: Vec<u8>) {
+        let sound = self.walk(&bytes);
         self.ready = bytes;
         self.held = self.ready.split_off(sound);
+        if matches!(self.at, At::Broken) {
+            self.held.clear();
+        }
         self.refuse_rest();
-        Ok(())
     }
 
     /// Behind a refused head there is nothing but the stand-in.
@@ -128,18 +137,18 @@ impl<T> Guard<T> {
 
     /// Follows the framing through `bytes`; returns how many of them hyper may have. What is behind
     /// them belongs to a head that is not complete, or is refused.
-    fn walk(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn walk(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
             match &mut self.at {
                 At::Head => match self.head(rest) {
                     Ok(Some(length)) => at += length,
-                    Ok(None) => return Ok(at),
+                    Ok(None) => return at,
                     Err(refusal) => {
                         self.conn.wire.refuse(self.heads + 1, refusal);
                         self.at = At::Refused;
-                        return Ok(at);
+                        return at;
                     }
                 },
                 At::Body(left) => {
@@ -156,13 +165,17 @@ impl<T> Guard<T> {
                         self.at = At::Head;
                     }
                     Ok(ChunksEnd::NotYet) => at = bytes.len(),
-                    // The body is broken, so what comes behind it can't be told from it.
-                    Err(()) => return Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunk")),
+                    // The body is broken, so what comes behind it can't be told from it. hyper gets
+                    // what is sound, so that the request can still be answered.
+                    Err(()) => {
+                        self.at = At::Broken;
+                        return at;
+                    }
                 },
-                At::Refused => return Ok(at),
+                At::Refused | At::Broken => return at,
             }
         }
-        Ok(at)
+        at
     }
 
     /// Looks for a whole head at the start of `bytes` and checks it.
@@ -185,12 +198,12 @@ impl<T> Guard<T> {
 
     /// Deals with what a read has put behind the first `before` bytes of `buf`; returns whether
     /// hyper has something to look at.
-    fn admit(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<bool> {
+    fn admit(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> bool {
         if self.held.is_empty() {
             let new = &buf.filled()[before..];
-            let sound = self.walk(new)?;
-            // What is behind a refused head is dropped unread.
-            if !matches!(self.at, At::Refused) {
+            let sound = self.walk(new);
+            // What is behind a refused head or a broken body is dropped unread.
+            if !matches!(self.at, At::Refused | At::Broken) {
                 self.held.extend_from_slice(&new[sound..]);
             }
             buf.set_filled(before + sound);
@@ -198,13 +211,16 @@ impl<T> Guard<T> {
             let mut held = std::mem::take(&mut self.held);
             held.extend_from_slice(&buf.filled()[before..]);
             buf.set_filled(before);
-            let sound = self.walk(&held)?;
+            let sound = self.walk(&held);
             self.ready = held;
             self.held = self.ready.split_off(sound);
+            if matches!(self.at, At::Broken) {
+                self.held.clear();
+            }
         }
         self.refuse_rest();
         self.hand_over(buf);
-        Ok(buf.filled().len() > before)
+        buf.filled().len() > before
     }
 
     /// Gives hyper what is ready, as far as there is room.
@@ -223,7 +239,7 @@ impl<T> Guard<T> {
         match &self.at {
             At::Head if !self.held.is_empty() => None, // Set when the head began, and still running.
             At::Head if self.conn.wire.is_idle() && self.heads > 0 => self.limits.idle_timeout,
-            At::Head | At::Refused => None,
+            At::Head | At::Refused | At::Broken => None,
             At::Body(_) | At::Chunked(_) => self.limits.read_idle_timeout,
         }
     }
@@ -269,6 +285,9 @@ impl<T: Transport> AsyncRead for Guard<T> {
         if this.conn.wire.is_overdue() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        if matches!(this.at, At::Broken) {
+            return Poll::Ready(Err(broken_body()));
+        }
         loop {
             let before = buf.filled().len();
             let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
@@ -290,7 +309,7 @@ impl<T: Transport> AsyncRead for Guard<T> {
                 return Poll::Ready(Ok(()));
             }
             let began = this.held.is_empty();
-            let passed = this.admit(buf, before)?;
+            let passed = this.admit(buf, before);
             if this.limits.read_timeout.is_some() {
                 this.limit_whole_request(began);
             }
@@ -302,6 +321,9 @@ impl<T: Transport> AsyncRead for Guard<T> {
             }
             if passed {
                 return Poll::Ready(Ok(()));
+            }
+            if matches!(this.at, At::Broken) {
+                return Poll::Ready(Err(broken_body()));
             }
         }
     }

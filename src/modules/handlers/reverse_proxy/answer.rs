@@ -197,8 +197,7 @@ mod tests {
         let mut headers = map(&[("x-a", "up1"), ("x-a", "up2"), ("x-b", "up"), ("via", "1.0 cache")]);
         add_via(Version::HTTP_11, &mut headers);
         merge(map(&[("x-a", "own1"), ("x-a", "own2"), ("x-c", "own")]), &mut headers);
-        let expected =
-            ["via: 1.1 Tollgate | 1.0 cache", "x-a: own1 | own2 | up1 | up2", "x-b: up", "x-c: own"];
+        let expected = ["via: 1.1 Caddy | 1.0 cache", "x-a: own1 | own2 | up1 | up2", "x-b: up", "x-c: own"];
         assert_eq!(shown(&headers), expected);
     }
 

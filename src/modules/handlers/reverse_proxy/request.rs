@@ -34,13 +34,14 @@ pub fn fields<'a>(x: &'a Exchange, trusted: &[IpNet]) -> Overlay<'a> {
     fields
 }
 
-/// What `Via` says of us and of the protocol version that a message came to us in.
+/// What `Via` says of us and of the protocol version that a message came to us in. Upstreams and
+/// caches may look for Caddy's name there, so it stays Caddy's.
 pub fn via(version: Version) -> &'static str {
     match version {
-        Version::HTTP_09 | Version::HTTP_10 => "1.0 Tollgate",
-        Version::HTTP_2 => "2.0 Tollgate",
-        Version::HTTP_3 => "3.0 Tollgate",
-        _ => "1.1 Tollgate",
+        Version::HTTP_09 | Version::HTTP_10 => "1.0 Caddy",
+        Version::HTTP_2 => "2.0 Caddy",
+        Version::HTTP_3 => "3.0 Caddy",
+        _ => "1.1 Caddy",
     }
 }
 
@@ -240,7 +241,7 @@ mod tests {
     #[test]
     fn a_clients_own_claims_do_not_count() {
         let expected = [
-            "via: 1.1 Tollgate",
+            "via: 1.1 Caddy",
             "x-forwarded-for: 192.0.2.7",
             "x-forwarded-host: h:1",
             "x-forwarded-proto: http",
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn a_trusted_proxys_claims_are_kept_and_added_to() {
         let expected = [
-            "via: 1.1 Tollgate",
+            "via: 1.1 Caddy",
             "x-forwarded-for: 203.0.113.7, 198.51.100.1, 192.0.2.7",
             "x-forwarded-host: front.example",
             "x-forwarded-proto: https",
@@ -267,10 +268,10 @@ mod tests {
     fn claims_over_a_unix_socket_count_only_if_it_is_trusted() {
         let mut x = request(&CLAIMS);
         x.conn = Arc::new(ConnInfo::new(None, None, None));
-        assert_eq!(ours(&x, &[]), ["via: 1.1 Tollgate"]);
+        assert_eq!(ours(&x, &[]), ["via: 1.1 Caddy"]);
         x.trusted_proxy = true;
         let expected = [
-            "via: 1.1 Tollgate",
+            "via: 1.1 Caddy",
             "x-forwarded-for: 203.0.113.7, 198.51.100.1",
             "x-forwarded-host: front.example",
             "x-forwarded-proto: https",
@@ -285,7 +286,7 @@ mod tests {
         let mut x = request(&claims);
         x.trusted_proxy = true;
         let expected = [
-            "via: 1.1 Tollgate",
+            "via: 1.1 Caddy",
             "x-forwarded-for: 192.0.2.7",
             "x-forwarded-host: h:1",
             "x-forwarded-proto: http",
@@ -298,7 +299,7 @@ mod tests {
         let mut x = request(&[("via", "1.0 fred")]);
         x.version = Version::HTTP_10;
         let expected = [
-            "via: 1.0 Tollgate",
+            "via: 1.0 Caddy",
             "via: 1.0 fred",
             "x-forwarded-for: 192.0.2.7",
             "x-forwarded-host: ",

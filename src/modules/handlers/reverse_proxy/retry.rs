@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use super::upstreams::TargetError;
 use crate::http::upstream::{UpstreamError, UpstreamErrorKind};
-use crate::http::{Exchange, HandlerError, MatcherSets};
+use crate::http::{BodyTooLarge, Exchange, HandlerError, MatcherSets};
 
 /// What the configuration says of further attempts.
 pub struct Retries {
@@ -56,10 +56,10 @@ impl Failure {
                 UpstreamErrorKind::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                     StatusCode::GATEWAY_TIMEOUT
                 }
-                UpstreamErrorKind::RequestBody(error) => match error.downcast_ref::<HandlerError>() {
-                    Some(error) => error.status,
-                    None => StatusCode::BAD_GATEWAY,
-                },
+                UpstreamErrorKind::RequestBody(error) if error.is::<BodyTooLarge>() => {
+                    StatusCode::PAYLOAD_TOO_LARGE
+                }
+                UpstreamErrorKind::RequestBody(_) => StatusCode::BAD_REQUEST,
                 _ => StatusCode::BAD_GATEWAY,
             },
             Self::Target { .. } | Self::Request(_) => StatusCode::BAD_GATEWAY,
