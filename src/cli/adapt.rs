@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize as _;
-use serde_json::Value;
-
 use super::flags::EnvFiles;
 use super::{Command, Failure, env_file, failure, print, validate};
 use crate::app::{adapter, source};
+use crate::config::{to_go_json, to_go_json_pretty};
 use crate::modules;
 
 /// The flags of `adapt`.
@@ -45,7 +43,8 @@ With --validate the result is also checked as `validate` does it.";
         let text =
             source::read(file).map_err(|error| Failure::io(format!("reading {}", file.display()), error))?;
         let adapted = adapter::adapt(&registry, &self.adapter, &file.to_string_lossy(), &text)?;
-        print(&to_text(&adapted.json, self.pretty)?)?;
+        let to_text = if self.pretty { to_go_json_pretty } else { to_go_json };
+        print(&to_text(&adapted.json).map_err(Failure::other)?)?;
         failure::warn_of(&adapted.warnings);
         if self.validate { validate::check(adapted.json) } else { Ok(()) }
     }
@@ -61,16 +60,4 @@ pub(super) fn source_or_default(file: Option<&Path>) -> Result<&Path, Failure> {
             Err(Failure::other("there is no Caddyfile in the working directory: name a file with --config"))
         }
     }
-}
-
-/// JSON on one line, or indented with tabs.
-fn to_text(json: &Value, pretty: bool) -> Result<String, Failure> {
-    if !pretty {
-        return Ok(json.to_string());
-    }
-    let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
-    json.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter))
-        .map_err(Failure::other)?;
-    String::from_utf8(out).map_err(Failure::other)
 }

@@ -13,6 +13,7 @@ mod address;
 mod admin;
 pub mod dirs;
 mod duration;
+mod go_json;
 mod header_name;
 pub mod headers;
 pub mod http;
@@ -33,6 +34,7 @@ pub use admin::{
     Admin, AdminAccess, AdminPermissions, ConfigSettings, Identity, RemoteAdmin, default_admin_listen,
 };
 pub use duration::{Duration, DurationError};
+pub use go_json::{to_go_json, to_go_json_pretty};
 pub use header_name::canonical_header_name;
 pub use idna::ascii_host;
 pub use integer::{IntegerError, parse_integer};

@@ -5,7 +5,9 @@ pub mod certificate_managers;
 pub mod client_auth;
 pub mod encoders;
 pub mod handlers;
+pub mod ip_sources;
 pub mod issuers;
+pub mod listener_wrappers;
 pub mod log_encoder;
 pub mod log_filter;
 pub mod log_output;
@@ -28,7 +30,9 @@ pub fn registry() -> Registry {
         client_auth::TABLE,
         encoders::TABLE,
         handlers::TABLE,
+        ip_sources::TABLE,
         issuers::TABLE,
+        listener_wrappers::TABLE,
         matchers::TABLE,
         options::TABLE,
         permissions::TABLE,
