@@ -30,7 +30,6 @@ impl Handler for StrictSni {
         }
         let message =
             format!("strict host matching: TLS ServerName ({asked}) and HTTP Host ({host}) values differ");
-        x.close_connection = true;
         Step::Now(Outcome::Fail(HandlerError::new(StatusCode::MISDIRECTED_REQUEST, message)))
     }
 }
