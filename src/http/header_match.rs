@@ -8,6 +8,7 @@ use http::header::HOST;
 use memchr::memmem;
 
 use super::constant_time;
+use super::sensitive::is_environment_value;
 use super::template::{Part, Template, Unknown};
 use super::{Exchange, Placeholder};
 
@@ -99,9 +100,11 @@ impl TextPattern {
         self.kind == PatternKind::Any
     }
 
-    /// Whether it holds a value from the environment or a file.
+    /// Whether it holds a value from the environment or a file, as a placeholder or pasted in.
     pub fn is_secret(text: &str) -> bool {
-        Template::compile(text, Unknown::Empty).parts().iter().any(Part::is_secret)
+        let template = Template::compile(text, Unknown::Empty);
+        template.parts().iter().any(Part::is_secret)
+            || template.constant().is_some_and(|text| is_environment_value(&text))
     }
 
     /// Whether `value` matches; placeholders are looked up in `x`.

@@ -11,6 +11,7 @@ pub mod conn_info;
 pub mod constant_time;
 mod error;
 mod exchange;
+mod gathered;
 mod handler;
 mod header_fields;
 mod header_match;
@@ -35,11 +36,14 @@ pub mod upstream;
 mod upstream_info;
 mod values;
 
-pub use access_log::{AccessEntry, Fate, LOG_SKIP_VAR, LOGGER_NAMES_VAR, LateField, LogField};
+pub use access_log::{
+    AccessEntry, BodyForm, Fate, LOG_SKIP_VAR, LOGGED_BODY_BYTES_MAX, LOGGER_NAMES_VAR, LateField, LogField,
+};
 pub use body::{Body, BodyError, BodyTooLarge};
 pub use conn_info::ConnInfo;
 pub use error::HandlerError;
 pub use exchange::{Exchange, OriginalRequest};
+pub use gathered::{Gathered, gather, repeat};
 pub use handler::{Handler, HandlerType, Outcome, Response, ResponseFilter, Step};
 pub use header_fields::{FieldValue, Fields};
 pub use header_match::{HeaderMatch, TextPattern};
@@ -50,7 +54,7 @@ pub use provision::{Background, NamedRoute, Provision, ProvisionError};
 pub use response_matcher::{AnswerMatcher, ResponseMatcher, parse_status, status_matches};
 pub use rewrite::Rewrite;
 pub use routes::{ErrorRoutes, Route, Routes, run};
-pub use sensitive::SensitiveNames;
+pub use sensitive::{SensitiveNames, is_environment_value};
 pub use serve::{Engine, Listen, ListenError};
 pub use server::Server;
 pub use template::{Part, Template, TemplateError, Unknown, header_value};

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::routes::GroupId;
 use super::{
-    Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Route, Routes, SensitiveNames,
+    Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Placeholder, Route, Routes,
+    SensitiveNames,
 };
 use crate::config::http::{HANDLER_TAG, RouteList};
 use crate::config::{ModuleError, ModuleJson};
@@ -174,6 +175,15 @@ impl<'a> Provision<'a> {
     /// Notes that an argument of the query carries a key.
     pub fn mark_sensitive_query(&mut self, key: &str) {
         self.sensitive.add_query_key(key);
+    }
+
+    /// Notes that what a placeholder stands for carries a key, if it is something that logs show.
+    pub fn mark_sensitive(&mut self, placeholder: &Placeholder) {
+        match placeholder {
+            Placeholder::Header(name) => self.sensitive.add_header(name),
+            Placeholder::QueryKey(key) => self.sensitive.add_query_key(&String::from_utf8_lossy(key)),
+            _ => {}
+        }
     }
 
     /// What has been noted so far, and what will be.

@@ -4,7 +4,8 @@ use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::{
-    Body, Exchange, Fate, Handler, HandlerError, MatcherSets, Outcome, Response, ResponseFilter, Step,
+    AccessEntry, Body, Exchange, Fate, Handler, HandlerError, MatcherSets, Outcome, Response, ResponseFilter,
+    Step,
 };
 
 /// The bit of a route group.
@@ -100,6 +101,7 @@ pub async fn run<'p>(routes: &'p Routes, errors: Option<&'p Routes>, x: &mut Exc
         Err(error) => error,
     };
     let status = error.status;
+    AccessEntry::settle(x);
     x.error = Some(error);
     if let Some(errors) = errors {
         x.restore_original();

@@ -6,6 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version};
 use http_body::{Frame, SizeHint};
@@ -28,7 +30,46 @@ pub struct AccessEntry {
     bytes_read: Option<Arc<AtomicU64>>,
     early: Vec<LogField>,
     late: Vec<Arc<dyn LateField>>,
+    body: Option<Box<BodyFields>>,
     outcome: Outcome,
+}
+
+/// Of a longer body only so much is logged.
+pub const LOGGED_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Fields that show the answer's body.
+#[derive(Default)]
+struct BodyFields {
+    fields: Vec<(Arc<str>, BodyForm)>,
+    /// The body as far as it has gone.
+    seen: Vec<u8>,
+}
+
+/// How a body is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyForm {
+    /// As text.
+    Text,
+    /// In base64.
+    Base64,
+}
+
+impl BodyForm {
+    /// The body in this form.
+    pub fn show(self, body: &[u8]) -> Vec<u8> {
+        let body = &body[..body.len().min(LOGGED_BODY_BYTES_MAX)];
+        match self {
+            Self::Text => body.to_vec(),
+            Self::Base64 => STANDARD.encode(body).into_bytes(),
+        }
+    }
+}
+
+impl BodyFields {
+    fn see(&mut self, data: &[u8]) {
+        let room = LOGGED_BODY_BYTES_MAX - self.seen.len();
+        self.seen.extend_from_slice(&data[..data.len().min(room)]);
+    }
 }
 
 /// The request as it was before any handler changed it.
@@ -97,8 +138,8 @@ impl AccessEntry {
             }
         };
         let started = x.started;
-        let (early, late) = (Vec::new(), Vec::new());
-        Box::new(Self { access, request, started, bytes_read, early, late, outcome: Outcome::Open })
+        let (early, late, body) = (Vec::new(), Vec::new(), None);
+        Box::new(Self { access, request, started, bytes_read, early, late, body, outcome: Outcome::Open })
     }
 
     /// Adds a field.
@@ -109,6 +150,21 @@ impl AccessEntry {
     /// Adds a field that is worked out later.
     pub fn add_late(&mut self, field: Arc<dyn LateField>) {
         self.late.push(field);
+    }
+
+    /// Adds a field that shows the answer's body, as far as the client took it.
+    pub fn add_body(&mut self, key: Arc<str>, form: BodyForm) {
+        self.body.get_or_insert_default().fields.push((key, form));
+    }
+
+    /// Works out the fields that were to be worked out later, because the routes that added them have
+    /// come to an end.
+    pub(in crate::http) fn settle(x: &mut Exchange) {
+        if let Some(mut entry) = x.log.take() {
+            entry.early = entry.fields(x);
+            entry.late.clear();
+            x.log = Some(entry);
+        }
     }
 
     /// The request as it was before any handler changed it.
@@ -145,7 +201,12 @@ impl AccessEntry {
         let size = match &body {
             Body::Empty => 0,
             // For HEAD too, as in Caddy: what would have been sent.
-            Body::Full(bytes) => bytes.len() as u64,
+            Body::Full(bytes) => {
+                if let Some(fields) = &mut self.body {
+                    fields.see(bytes);
+                }
+                bytes.len() as u64
+            }
             _ => {
                 answer.headers.clone_from(&x.response_headers);
                 self.outcome = Outcome::Answered { answer: Box::new(answer), size: 0 };
@@ -165,6 +226,16 @@ impl AccessEntry {
         let mut fields = std::mem::take(&mut self.early);
         fields.extend(self.late.iter().rev().map(|field| field.field(x)));
         fields
+    }
+
+    /// Takes note of a part of the answer's body that the client gets.
+    fn saw(&mut self, data: &[u8]) {
+        if let Outcome::Answered { size, .. } = &mut self.outcome {
+            *size += data.len() as u64;
+        }
+        if let Some(fields) = &mut self.body {
+            fields.see(data);
+        }
     }
 
     fn write_answered(&self, answer: &Answered, size: u64, duration: Duration) {
@@ -193,6 +264,7 @@ impl AccessEntry {
             headers: &NO_HEADERS,
             uuid: None,
             fields: &self.early,
+            body: self.body.as_deref(),
         }
     }
 }
@@ -223,6 +295,7 @@ struct Record<'a> {
     headers: &'a HeaderMap,
     uuid: Option<&'a str>,
     fields: &'a [LogField],
+    body: Option<&'a BodyFields>,
 }
 
 impl Record<'_> {
@@ -247,6 +320,11 @@ impl Fields for Record<'_> {
         visitor.field("resp_headers", LogValue::Object(&headers));
         if let Some(uuid) = self.uuid {
             visitor.field("uuid", LogValue::text(uuid));
+        }
+        if let Some(BodyFields { fields, seen }) = self.body {
+            for (key, form) in fields {
+                visitor.field(key, LogValue::Text(&form.show(seen)));
+            }
         }
         for LogField { key, value } in self.fields {
             match value {
@@ -314,9 +392,8 @@ impl http_body::Body for Logged {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
-            && let Outcome::Answered { size, .. } = &mut self.entry.outcome
         {
-            *size += data.len() as u64;
+            self.entry.saw(data);
         }
         polled
     }

@@ -100,8 +100,7 @@ impl Fields for HeaderFields<'_> {
     fn visit(&self, visitor: &mut dyn Visitor) {
         let mut key = String::new();
         for name in self.headers.keys() {
-            // These stand elsewhere, or belong to the framing.
-            if self.of_request && [header::HOST, header::TRANSFER_ENCODING, header::TRAILER].contains(name) {
+            if self.of_request && self.stands_elsewhere(name) {
                 continue;
             }
             canonical(name, &mut key);
@@ -114,6 +113,14 @@ impl Fields for HeaderFields<'_> {
             let values: SmallVec<[&[u8]; 2]> = values.iter().map(|value| &**value).collect();
             visitor.field(&key, Value::Texts(&values));
         }
+    }
+}
+
+impl HeaderFields<'_> {
+    /// Whether a request's field is shown in another place, or belongs to the framing.
+    fn stands_elsewhere(&self, name: &HeaderName) -> bool {
+        let chunked = || self.headers.contains_key(header::TRANSFER_ENCODING);
+        name == header::HOST || name == header::TRANSFER_ENCODING || (name == header::TRAILER && chunked())
     }
 }
 

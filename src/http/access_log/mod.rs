@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, header};
 
-pub use entry::{AccessEntry, LateField, LogField};
+pub use entry::{AccessEntry, BodyForm, LOGGED_BODY_BYTES_MAX, LateField, LogField};
 
 use fields::RequestFields;
 use names::{HostLoggers, LoggedHosts, without_port};

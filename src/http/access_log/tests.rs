@@ -54,6 +54,10 @@ impl Handler for Probe {
             log.add(LogField { key: "early".into(), value: Some(Value::Int(1)) });
             log.add_late(Arc::new(Late));
         }
+        if let (Some(log), true) = (&mut x.log, probe["show_body"] == true) {
+            log.add_body("body".into(), BodyForm::Text);
+            log.add_body("packed".into(), BodyForm::Base64);
+        }
         if let Some(status) = probe["fail"].as_u64() {
             let status = http::StatusCode::from_u16(status as u16).unwrap();
             return Step::Now(Outcome::Fail(HandlerError::new(status, "it failed")));
@@ -243,6 +247,31 @@ fn fields_of_handlers() {
     bench.get("/");
     let entries = bench.entries("default.log");
     assert_eq!((&entries[0]["early"], &entries[0]["late"]), (&json!(1), &json!("yes")));
+}
+
+#[test]
+fn fields_of_routes_that_failed_know_nothing_of_the_error() {
+    let bench = Bench::new(
+        json!({}),
+        json!([{"handler": "probe", "fields": true, "fail": 500}]),
+        json!([{"handler": "probe"}]),
+    );
+    bench.get("/");
+    let entries = bench.entries("default.log");
+    let entry = entries.iter().find(|entry| entry["logger"] == "http.log.access").unwrap();
+    assert_eq!((&entry["early"], &entry["late"]), (&json!(1), &Json::Null));
+}
+
+#[test]
+fn bodies_of_answers() {
+    for body in [json!("streamed"), Json::Null] {
+        let handlers = json!([{"handler": "probe", "show_body": true, "stream": body}]);
+        let bench = Bench::new(json!({}), handlers, Json::Null);
+        let text = bench.get("/");
+        let entries = bench.entries("default.log");
+        assert_eq!(entries[0]["body"], json!(text));
+        assert!(matches!(entries[0]["packed"].as_str(), Some("c3RyZWFtZWQ=" | "aGVsbG8=")));
+    }
 }
 
 #[test]

@@ -11,14 +11,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http_body::Frame;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, is_default};
 use crate::http::{
-    Exchange, Handler, HandlerType, LateField, LogField, Outcome, Part, Placeholder, Provision,
-    ProvisionError, Step, Template, Unknown, Value,
+    BodyForm, Exchange, Handler, HandlerType, LOGGED_BODY_BYTES_MAX, LateField, LogField, Outcome, Part,
+    Placeholder, Provision, ProvisionError, Step, Template, Unknown, Value, gather,
 };
 use crate::module::Module;
 
@@ -70,6 +71,8 @@ enum Source {
     Known(Value),
     /// A variable of this name, or else the name itself.
     Variable(Arc<str>),
+    RequestBody(BodyForm),
+    ResponseBody(BodyForm),
 }
 
 struct Append {
@@ -84,6 +87,13 @@ fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler
 }
 
 fn source(value: &str) -> Source {
+    match value {
+        "{http.request.body}" => return Source::RequestBody(BodyForm::Text),
+        "{http.request.body_base64}" => return Source::RequestBody(BodyForm::Base64),
+        "{http.response.body}" => return Source::ResponseBody(BodyForm::Text),
+        "{http.response.body_base64}" => return Source::ResponseBody(BodyForm::Base64),
+        _ => {}
+    }
     let inside = value.strip_prefix('{').and_then(|value| value.strip_suffix('}'));
     if inside.is_none_or(|inside| inside.contains('{')) {
         return Source::Variable(value.into());
@@ -97,24 +107,76 @@ fn source(value: &str) -> Source {
 
 impl Handler for Append {
     fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x> {
-        if let Some(mut log) = x.log.take() {
-            match self.early {
-                true => log.add(self.field.field(x)),
-                false => log.add_late(self.field.clone()),
+        let Some(mut log) = x.log.take() else { return Step::Now(Outcome::Next) };
+        match &self.field.source {
+            Source::ResponseBody(form) => log.add_body(self.field.key.clone(), *form),
+            Source::RequestBody(form) => {
+                x.log = Some(log);
+                return Step::Later(Box::pin(self.add_request_body(*form, x)));
             }
-            x.log = Some(log);
+            _ if self.early => log.add(self.field.field(x)),
+            _ => log.add_late(self.field.clone()),
         }
+        x.log = Some(log);
         Step::Now(Outcome::Next)
+    }
+}
+
+impl Append {
+    /// Reads the request's body, as far as it is logged, for whoever comes next to read it anew.
+    async fn add_request_body(&self, form: BodyForm, x: &mut Exchange) -> Outcome<'_> {
+        let gathered = gather(std::mem::take(&mut x.body), LOGGED_BODY_BYTES_MAX).await;
+        let seen: Vec<&[u8]> =
+            gathered.frames.iter().filter_map(Frame::data_ref).map(|data| &data[..]).collect();
+        let value = Some(Value::Text(Cow::Owned(form.show(&seen.concat()))));
+        x.body = gathered.into_body();
+        if let Some(log) = &mut x.log {
+            log.add(LogField { key: self.field.key.clone(), value });
+        }
+        Outcome::Next
     }
 }
 
 impl LateField for Field {
     fn field(&self, x: &Exchange) -> LogField {
         let value = match &self.source {
+            // Without TLS there is nothing to be said of it, not even that it is empty.
+            Source::Placeholder(Placeholder::Tls(_)) if x.conn.tls.is_none() => None,
             Source::Placeholder(placeholder) => placeholder.typed(x),
             Source::Known(value) => Some(value.clone()),
             Source::Variable(name) => Some(x.vars.get(name).cloned().unwrap_or_else(|| Value::from(&**name))),
+            // These go another way.
+            Source::RequestBody(_) | Source::ResponseBody(_) => None,
         };
         LogField { key: self.key.clone(), value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_values_come_from() {
+        assert!(matches!(source("{http.request.method}"), Source::Placeholder(_)));
+        assert!(matches!(source("{nope.nope}"), Source::Placeholder(Placeholder::Named(_))));
+        assert!(matches!(source("{http.response.body_base64}"), Source::ResponseBody(BodyForm::Base64)));
+        for text in ["plain", "x {http.request.method}", "{http.request.method} {http.request.uri}", ""] {
+            assert!(matches!(source(text), Source::Variable(name) if &*name == text), "{text}");
+        }
+        let home = std::env::var("PATH").unwrap();
+        assert!(matches!(source("{env.PATH}"), Source::Known(value) if value == Value::from(&*home)));
+    }
+
+    #[test]
+    fn variables_and_missing_things() {
+        let mut x = Exchange::get("/", &[]);
+        x.vars.set("n", Value::Int(5));
+        let field = |value: &str| Field { key: "k".into(), source: source(value) }.field(&x).value;
+        assert_eq!(field("n"), Some(Value::Int(5)));
+        assert_eq!(field("m"), Some(Value::from("m")));
+        assert_eq!(field("{nope.nope}"), None);
+        assert_eq!(field("{http.request.tls.version}"), None);
+        assert_eq!(field("{http.request.header.None}"), Some(Value::from("")));
     }
 }

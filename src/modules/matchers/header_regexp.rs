@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use super::pattern::{Pattern, PatternJson, parse_field};
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
-use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
+use crate::http::{
+    Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, is_environment_value,
+};
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
@@ -47,8 +49,14 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
 /// An expression for each field; what can't be a field's name is never there.
 struct HeaderRegexp(Box<[(Option<HeaderName>, Pattern)]>);
 
-fn provision(json: &Value, _: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
+fn provision(json: &Value, ctx: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
     let fields: BTreeMap<String, PatternJson> = decode(NAME, json)?;
+    for (name, pattern) in &fields {
+        if is_environment_value(pattern.pattern.as_bytes()) {
+            // What is no name of a field matches nothing, so there is no key in it either.
+            let _ = name.parse().map(|name| ctx.mark_sensitive_header(name));
+        }
+    }
     let compile =
         |(name, pattern): (&String, &PatternJson)| Ok((name.parse().ok(), Pattern::compile(pattern)?));
     Ok(Box::new(HeaderRegexp(fields.iter().map(compile).collect::<Result<_, ProvisionError>>()?)))

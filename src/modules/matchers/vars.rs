@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::http::{
-    Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError, Template, Unknown,
-    constant_time,
+    Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError, Template,
+    TextPattern, Unknown, constant_time,
 };
 use crate::module::Module;
 
@@ -62,8 +62,15 @@ pub(super) fn subject(key: &str) -> Option<Placeholder> {
 
 struct VarsMatcher(Box<[(Option<Placeholder>, Box<[Template]>)]>);
 
-fn provision(json: &Value, _: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
+fn provision(json: &Value, ctx: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
     let vars: BTreeMap<String, Vec<String>> = decode(NAME, json)?;
+    for (key, values) in &vars {
+        if let Some(subject) = subject(key)
+            && values.iter().any(|value| TextPattern::is_secret(value))
+        {
+            ctx.mark_sensitive(&subject);
+        }
+    }
     let compile = |(key, values): (&String, &Vec<String>)| {
         let values = values.iter().map(|value| Template::compile(value, Unknown::Empty));
         (subject(key), values.collect())

@@ -18,7 +18,10 @@ use super::pattern::{Pattern, PatternJson, parse_field};
 use super::vars::subject;
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
-use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError};
+use crate::http::{
+    Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError,
+    is_environment_value,
+};
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
@@ -45,8 +48,15 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
 
 struct VarsRegexp(Box<[(Option<Placeholder>, Pattern)]>);
 
-fn provision(json: &Value, _: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
+fn provision(json: &Value, ctx: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
     let vars: BTreeMap<String, PatternJson> = decode(NAME, json)?;
+    for (key, pattern) in &vars {
+        if let Some(subject) = subject(key)
+            && is_environment_value(pattern.pattern.as_bytes())
+        {
+            ctx.mark_sensitive(&subject);
+        }
+    }
     let compile = |(key, pattern): (&String, &PatternJson)| Ok((subject(key), Pattern::compile(pattern)?));
     Ok(Box::new(VarsRegexp(vars.iter().map(compile).collect::<Result<_, ProvisionError>>()?)))
 }
