@@ -81,10 +81,12 @@ pub fn shorthand_of(name: &str) -> Option<String> {
 
 /// Writes the short placeholders of a directive in full.
 ///
-/// What an environment variable brought in is a value, and stays as it is.
+/// What an environment variable brings in is text like any other, as in Caddy; but in a matcher it is
+/// a value, such as a key, and stays as it is.
 pub(super) fn apply(segment: &mut Segment) {
+    let is_matcher = segment.first().is_some_and(|token| token.text.starts_with('@'));
     for token in segment {
-        let edits = edits(token);
+        let edits = edits(token, is_matcher);
         if !edits.is_empty() {
             let edits: Vec<(Range<usize>, &str)> =
                 edits.iter().map(|(range, full)| (range.clone(), full.as_str())).collect();
@@ -93,14 +95,14 @@ pub(super) fn apply(segment: &mut Segment) {
     }
 }
 
-fn edits(token: &Token) -> Vec<(Range<usize>, String)> {
+fn edits(token: &Token, only_written: bool) -> Vec<(Range<usize>, String)> {
     let text = &*token.text;
     let mut edits = Vec::new();
     let mut at = 0;
     while let Some(open) = text[at..].find('{').map(|offset| at + offset) {
         let Some(close) = text[open..].find('}').map(|offset| open + offset) else { break };
         match expand(&text[open + 1..close]) {
-            Some(full) if token.is_written(open..close + 1) => {
+            Some(full) if !only_written || token.is_written(open..close + 1) => {
                 edits.push((open + 1..close, full));
                 at = close + 1;
             }
