@@ -276,12 +276,36 @@ async fn answer(
     if x.abort {
         return Err(Aborted);
     }
+    if !x.body.is_empty()
+        && x.version == http::Version::HTTP_11
+        && !x.close_connection
+        // Reading would ask the client for what nobody wanted.
+        && !x.headers.contains_key(header::EXPECT)
+    {
+        skip_rest(&mut x.body).await;
+    }
     let (mut parts, body) = response.into_parts();
     if x.close_connection && x.version < http::Version::HTTP_2 {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer.body = body;
     Ok(http::Response::from_parts(parts, answer))
+}
+
+/// Reads the rest of a small body that nobody wanted, if it is there anyway: the connection can then
+/// serve the next request. The answer does not wait for a client that is still sending.
+async fn skip_rest(body: &mut Body) {
+    use futures_util::FutureExt as _;
+    use http_body_util::BodyExt as _;
+    const LOOKS_MAX: usize = 16;
+    for _ in 0..LOOKS_MAX {
+        match body.frame().now_or_never() {
+            Some(Some(Ok(_))) => {}
+            Some(_) => return,
+            // hyper reads on when it is asked again.
+            None => tokio::task::yield_now().await,
+        }
+    }
 }
 
 /// The answer to a request that was refused before it was one.
