@@ -261,7 +261,7 @@ async fn answer(
 ) -> Result<http::Response<Answer>, Aborted> {
     let refusal = conn.wire.begin();
     // From here on `Answer` sees to it that the request counts as ended.
-    let mut answer = Answer { body: Body::Empty, failure: None, conn: conn.clone() };
+    let mut answer = Answer { body: Body::Empty, failure: None, takes_trailers: false, conn: conn.clone() };
     if let Some(refusal) = refusal {
         return Ok(refused(refusal, answer));
     }
@@ -289,6 +289,8 @@ async fn answer(
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer.body = body;
+    answer.takes_trailers =
+        x.version == http::Version::HTTP_11 && !parts.headers.contains_key(header::CONTENT_LENGTH);
     Ok(http::Response::from_parts(parts, answer))
 }
 
@@ -325,7 +327,35 @@ struct Answer {
     body: Body,
     /// Why it broke off, until that is told.
     failure: Option<BodyError>,
+    /// Whether it ends in a way that has room for trailers of ours: in chunks.
+    takes_trailers: bool,
     conn: Arc<ConnInfo>,
+}
+
+/// The last chunk of an answer, with trailers. What would change how the message is read, or is too
+/// much, is left out (RFC 9110 section 6.5.1).
+fn trailer_section(trailers: &http::HeaderMap) -> Vec<u8> {
+    const BYTES_MAX: usize = 16 * 1024;
+    let framing = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::TRAILER,
+        header::CONNECTION,
+        header::HOST,
+        header::UPGRADE,
+        header::TE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::CONTENT_RANGE,
+    ];
+    let mut section = b"0\r\n".to_vec();
+    for (name, value) in trailers.iter().filter(|(name, _)| !framing.contains(name)) {
+        if section.len() + name.as_str().len() + value.len() < BYTES_MAX {
+            crate::http::upstream::write_field(&mut section, name, value.as_bytes());
+        }
+    }
+    section.extend_from_slice(b"\r\n");
+    section
 }
 
 impl Drop for Answer {
@@ -353,6 +383,12 @@ impl http_body::Body for Answer {
                 this.failure = Some(error);
                 cx.waker().wake_by_ref();
                 Poll::Pending
+            }
+            Some(Ok(frame)) if frame.is_trailers() && this.takes_trailers => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    this.conn.wire.end_with_trailers(trailer_section(&trailers));
+                }
+                Poll::Ready(None)
             }
             frame => Poll::Ready(frame),
         }

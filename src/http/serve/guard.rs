@@ -65,6 +65,9 @@ enum At {
     Broken,
 }
 
+/// How hyper ends a chunked answer.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// What hyper, and so whoever reads the body, is told of a malformed one.
 fn broken_body() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "malformed chunk")
@@ -347,6 +350,19 @@ impl<T: AsyncWrite + Unpin> Guard<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Writes the end of an answer that has trailers: all but hyper's last chunk, and then ours, which
+    /// has the trailer section behind it. `buf` reaches to the end of the answer.
+    fn poll_write_end(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(before) = buf.strip_suffix(LAST_CHUNK) else {
+            return Pin::new(&mut self.io).poll_write(cx, buf);
+        };
+        if !before.is_empty() {
+            return Pin::new(&mut self.io).poll_write(cx, before);
+        }
+        self.interim.extend_from_slice(&self.conn.wire.take_trailers());
+        Poll::Ready(Ok(buf.len()))
+    }
+
     /// Keeps the clock of a write.
     fn timed(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let wire = &self.conn.wire;
@@ -371,7 +387,11 @@ impl<T: Transport> AsyncWrite for Guard<T> {
         }
         ready!(this.poll_interim(cx))?;
         this.clean = false;
-        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        let written = if this.conn.wire.has_trailers() {
+            this.poll_write_end(cx, buf)
+        } else {
+            Pin::new(&mut this.io).poll_write(cx, buf)
+        };
         this.timed(written)
     }
 
@@ -386,7 +406,15 @@ impl<T: Transport> AsyncWrite for Guard<T> {
         }
         ready!(this.poll_interim(cx))?;
         this.clean = false;
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        let written = if this.conn.wire.has_trailers() {
+            let mut full = bufs.iter().filter(|buf| !buf.is_empty());
+            match (full.next(), full.next()) {
+                (Some(last), None) => this.poll_write_end(cx, last),
+                (first, _) => Pin::new(&mut this.io).poll_write(cx, first.map_or(&[], |buf| buf)),
+            }
+        } else {
+            Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
+        };
         this.timed(written)
     }
 

@@ -40,6 +40,8 @@ pub struct Wire {
     tunnel: AtomicBool,
     has_interim: AtomicBool,
     interim: Mutex<Vec<u8>>,
+    has_trailers: AtomicBool,
+    trailers: Mutex<Vec<u8>>,
     waker: AtomicWaker,
 }
 
@@ -108,6 +110,24 @@ impl Wire {
             interim.extend_from_slice(head);
             self.has_interim.store(true, Relaxed);
         }
+    }
+
+    /// Gives the answer that ends now a trailer section, in place of the empty one that hyper ends it
+    /// with: hyper sends trailers only to clients that say they take some, which most that do don't.
+    pub(super) fn end_with_trailers(&self, section: Vec<u8>) {
+        *self.trailers.lock().unwrap_or_else(PoisonError::into_inner) = section;
+        self.has_trailers.store(true, Relaxed);
+    }
+
+    /// Whether the answer that is being written ends with a trailer section of ours.
+    pub(super) fn has_trailers(&self) -> bool {
+        self.has_trailers.load(Relaxed)
+    }
+
+    /// That trailer section, once.
+    pub(super) fn take_trailers(&self) -> Vec<u8> {
+        self.has_trailers.store(false, Relaxed);
+        std::mem::take(&mut *self.trailers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
