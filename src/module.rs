@@ -1,6 +1,6 @@
 //! What one file of [`crate::modules`] offers, and the table of all of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
 use crate::http::{HandlerType, MatcherType};
@@ -26,6 +26,8 @@ pub struct Module {
     pub options: &'static [GlobalOption],
     /// How it is written inside another module.
     pub submodules: &'static [SubmoduleSyntax],
+    /// The names among `submodules` that can be written so far, and not run.
+    pub written_only: &'static [&'static str],
 }
 
 impl Module {
@@ -40,6 +42,7 @@ impl Module {
         matcher_syntax: &[],
         options: &[],
         submodules: &[],
+        written_only: &[],
     };
 }
 
@@ -53,6 +56,8 @@ pub struct Registry {
     pub logs: log::Modules,
     /// Everything that can be written in a Caddyfile.
     pub vocabulary: Vocabulary,
+    /// Namespaces and names of what is written inside other modules, and runs.
+    submodules: BTreeSet<(&'static str, &'static str)>,
 }
 
 impl Registry {
@@ -70,6 +75,7 @@ impl Registry {
         }
         Self {
             vocabulary,
+            submodules: modules().flat_map(runnable_submodules).collect(),
             handlers: modules().filter_map(|m| m.handler.as_ref()).map(|row| (row.id, row)).collect(),
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),
             logs: log::Modules {
@@ -84,8 +90,14 @@ impl Registry {
     pub fn ids(&self) -> Vec<String> {
         let handlers = self.handlers.keys().map(|id| format!("http.handlers.{id}"));
         let matchers = self.matchers.keys().map(|id| format!("http.matchers.{id}"));
-        let mut ids: Vec<String> = handlers.chain(matchers).chain(self.logs.ids()).collect();
-        ids.sort_unstable();
-        ids
+        let submodules = self.submodules.iter().map(|(namespace, name)| format!("{namespace}.{name}"));
+        let ids: BTreeSet<String> =
+            handlers.chain(matchers).chain(self.logs.ids()).chain(submodules).collect();
+        ids.into_iter().collect()
     }
+}
+
+fn runnable_submodules(module: &'static Module) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let runs = |row: &&SubmoduleSyntax| !module.written_only.contains(&row.name);
+    module.submodules.iter().filter(runs).map(|row| (row.namespace, row.name))
 }

@@ -22,6 +22,33 @@ pub(super) struct ListModules {
     json: bool,
 }
 
+/// What no file of [`modules`] has a row for: apps, the admin endpoint, and parts of apps that are always
+/// there.
+const BUILT_IN: &[&str] = &[
+    "admin.api.load",
+    "admin.api.pki",
+    "admin.api.reverse_proxy",
+    "caddy.adapters.caddyfile",
+    "caddy.listeners.tls",
+    "http",
+    "http.authentication.hashes.argon2id",
+    "http.authentication.hashes.bcrypt",
+    "http.authentication.providers.http_basic",
+    "http.ip_sources.static",
+    "pki",
+    "tls",
+    "tls.certificates.automate",
+    "tls.certificates.load_files",
+    "tls.certificates.load_folders",
+    "tls.certificates.load_pem",
+    "tls.certificates.load_storage",
+    "tls.handshake_match.local_ip",
+    "tls.handshake_match.remote_ip",
+    "tls.handshake_match.sni",
+    "tls.handshake_match.sni_regexp",
+    "tls.stek.standard",
+];
+
 const PACKAGE: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
@@ -40,7 +67,11 @@ impl Command for ListModules {
 
     fn run(self) -> Result<(), Failure> {
         // All of them are Caddy's standard ones: none is left when those are skipped.
-        let ids = if self.skip_standard { Vec::new() } else { modules::registry().ids() };
+        let mut ids = if self.skip_standard { Vec::new() } else { modules::registry().ids() };
+        if !self.skip_standard {
+            ids.extend(BUILT_IN.iter().map(ToString::to_string));
+            ids.sort_unstable();
+        }
         if self.json {
             return print(&as_json(&ids)?);
         }
@@ -68,4 +99,25 @@ fn as_json(ids: &[String]) -> Result<String, Failure> {
         .map(|id| Row { module_name: id, module_type: "standard", version: VERSION, package_url: PACKAGE })
         .collect();
     serde_json::to_string_pretty(&rows).map_err(Failure::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_has_no_row_too() {
+        let ids = modules::registry().ids();
+        for id in BUILT_IN {
+            assert!(ids.binary_search(&id.to_string()).is_err(), "{id} is listed twice");
+        }
+        assert!(BUILT_IN.is_sorted());
+    }
+
+    #[test]
+    fn what_only_can_be_written_is_not_listed() {
+        let ids = modules::registry().ids();
+        assert!(ids.binary_search(&"http.reverse_proxy.upstreams.a".to_owned()).is_ok());
+        assert!(ids.binary_search(&"http.reverse_proxy.upstreams.srv".to_owned()).is_err());
+    }
 }

@@ -10,11 +10,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use percent_encoding::percent_decode_str;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access::Access;
 use super::{ApiError, config, load, pki};
 use crate::app::Instance;
+use crate::modules::handlers::{HostStatus, upstream_statuses};
 
 /// An answer, whole.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -73,6 +74,7 @@ async fn route(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<A
         "/load" => load::load(instance, request).await,
         "/adapt" => load::adapt(instance, request).await,
         "/stop" => stop(instance, request.method()).await,
+        "/reverse_proxy/upstreams" => upstreams(request.method()),
         "/config" => {
             let mut answer = empty();
             *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
@@ -86,6 +88,20 @@ async fn route(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<A
             None => Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
         },
     }
+}
+
+/// The upstreams of the configuration: requests in flight, and failures that still count.
+fn upstreams(method: &Method) -> Result<Answer, ApiError> {
+    if method != Method::GET {
+        return Err(ApiError::method_not_allowed(method));
+    }
+    let upstreams: Vec<Value> = upstream_statuses()
+        .into_iter()
+        .map(|HostStatus { address, in_flight, failures }| {
+            json!({"address": address, "num_requests": in_flight, "fails": failures})
+        })
+        .collect();
+    Ok(json(format!("{}\n", Value::Array(upstreams))))
 }
 
 /// Ends the instance. The answer comes once all requests to the sites are done.

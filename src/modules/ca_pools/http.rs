@@ -24,6 +24,7 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
+    written_only: &["http"],
     ..Module::EMPTY
 };
 

@@ -8,6 +8,7 @@ use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: "http", syntax: "http <url>", parse }],
+    written_only: &["http"],
     ..Module::EMPTY
 };
 

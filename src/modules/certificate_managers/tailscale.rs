@@ -8,6 +8,7 @@ use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: "tailscale", syntax: "tailscale", parse }],
+    written_only: &["tailscale"],
     ..Module::EMPTY
 };
 

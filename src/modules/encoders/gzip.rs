@@ -8,6 +8,7 @@ use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: "gzip", syntax: "gzip [<level>]", parse }],
+    written_only: &["gzip"],
     ..Module::EMPTY
 };
 

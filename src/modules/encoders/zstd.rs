@@ -16,6 +16,7 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
+    written_only: &["zstd"],
     ..Module::EMPTY
 };
 

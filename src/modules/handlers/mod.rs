@@ -40,7 +40,7 @@ mod tracing;
 mod try_files;
 mod vars;
 
-pub use reverse_proxy::{UpstreamAddress, UpstreamAddressError};
+pub use reverse_proxy::{HostStatus, UpstreamAddress, UpstreamAddressError, statuses as upstream_statuses};
 
 use crate::module::Module;
 

@@ -11,6 +11,7 @@ use crate::modules::options::preferred_chains;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: AcmeIssuer::NAME, syntax: SYNTAX, parse }],
+    written_only: &[AcmeIssuer::NAME],
     ..Module::EMPTY
 };
 

@@ -11,6 +11,7 @@ use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: "zerossl", syntax: SYNTAX, parse }],
+    written_only: &["zerossl"],
     ..Module::EMPTY
 };
 

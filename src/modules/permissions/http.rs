@@ -7,6 +7,7 @@ use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: "tls.permission", name: "http", syntax: "http <url>", parse }],
+    written_only: &["http"],
     ..Module::EMPTY
 };
 

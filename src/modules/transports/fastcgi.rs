@@ -12,6 +12,7 @@ use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: SYNTAX, parse }],
+    written_only: &[NAME],
     ..Module::EMPTY
 };
 

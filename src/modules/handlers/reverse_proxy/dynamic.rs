@@ -38,7 +38,8 @@ const MULTI_SYNTAX: &str = "multi {
 	<source> [<options...>]
 }";
 
-pub(in crate::modules::handlers) static MODULE: Module = Module { submodules: SYNTAX, ..Module::EMPTY };
+pub(in crate::modules::handlers) static MODULE: Module =
+    Module { submodules: SYNTAX, written_only: &["srv"], ..Module::EMPTY };
 
 /// How each source is written.
 const SYNTAX: &[SubmoduleSyntax] = &[

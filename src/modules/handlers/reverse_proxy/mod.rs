@@ -28,6 +28,7 @@ mod upstreams;
 mod xxhash;
 
 pub use address::{UpstreamAddress, UpstreamAddressError};
+pub use hosts::{HostStatus, statuses};
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
