@@ -69,7 +69,7 @@ pub struct Exchange {
     /// When the request's head had been read.
     pub started: std::time::Instant,
     /// The whole body, if a placeholder asks for it.
-    buffered: Option<Bytes>,
+    kept_body: Option<Bytes>,
     uuid: OnceCell<Box<str>>,
     source_depth: Cell<u8>,
     /// Bits of the route groups that a route has already satisfied.
@@ -125,7 +125,7 @@ impl Exchange {
             close_connection: false,
             abort: false,
             started: std::time::Instant::now(),
-            buffered: None,
+            kept_body: None,
             uuid: OnceCell::new(),
             source_depth: Cell::new(0),
             groups: SmallVec::new(),
@@ -211,12 +211,17 @@ impl Exchange {
     /// Keeps the whole body for placeholders that ask for it; whoever reads the body gets it anew.
     pub fn keep_body(&mut self, body: Bytes) {
         self.body = Body::from(body.clone());
-        self.buffered = Some(body);
+        self.kept_body = Some(body);
+    }
+
+    /// Whether the whole body has been kept.
+    pub(super) fn has_kept_body(&self) -> bool {
+        self.kept_body.is_some()
     }
 
     /// The whole body, if it has been kept.
-    pub(super) fn buffered_body(&self) -> &[u8] {
-        self.buffered.as_deref().unwrap_or_default()
+    pub(super) fn kept_body(&self) -> &[u8] {
+        self.kept_body.as_deref().unwrap_or_default()
     }
 
     /// The variable as text; empty if there is none.

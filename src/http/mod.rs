@@ -16,6 +16,7 @@ mod handler;
 mod header_fields;
 mod header_match;
 mod header_ops;
+mod keep_body;
 mod matcher;
 mod placeholder;
 mod provision;

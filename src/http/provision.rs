@@ -9,6 +9,7 @@ use http::HeaderName;
 
 use serde_json::Value;
 
+use super::keep_body::{self, KeepBody};
 use super::routes::GroupId;
 use super::{
     Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Placeholder, Route, Routes,
@@ -198,6 +199,9 @@ impl<'a> Provision<'a> {
     pub fn routes(&mut self, list: &RouteList) -> Result<Routes, ProvisionError> {
         let mut routes = Vec::with_capacity(list.len());
         for (index, route) in list.iter().enumerate() {
+            if route.matcher_sets.iter().flat_map(|set| set.values()).any(keep_body::is_asked_for) {
+                routes.push(Route::new(MatcherSets::default(), None, vec![Box::new(KeepBody)], false));
+            }
             routes.push(self.route(route).map_err(|error| error.at(format!("route {index}")))?);
         }
         Ok(Routes::new(routes))
@@ -205,8 +209,11 @@ impl<'a> Provision<'a> {
 
     fn route(&mut self, route: &crate::config::http::Route) -> Result<Route, ProvisionError> {
         let matchers = self.matcher_sets(&route.matcher_sets)?;
-        let mut handlers = Vec::with_capacity(route.handle.len());
+        let mut handlers: Vec<Box<dyn Handler>> = Vec::with_capacity(route.handle.len());
         for (index, handler) in route.handle.iter().enumerate() {
+            if handler.0.iter().any(|(name, value)| name != "routes" && keep_body::is_asked_for(value)) {
+                handlers.push(Box::new(KeepBody));
+            }
             handlers.push(self.handler(handler).map_err(|error| error.at(format!("handler {index}")))?);
         }
         let group = (!route.group.is_empty()).then(|| self.group(&route.group));

@@ -44,8 +44,8 @@ impl RequestField {
             Self::Duration => Cow::Owned(duration_text(x.started.elapsed()).into_bytes()),
             Self::DurationMs => Cow::Owned(millis_text(x.started.elapsed()).into_bytes()),
             Self::Uuid => text(x.uuid()),
-            Self::Body => Cow::Borrowed(x.buffered_body()),
-            Self::BodyBase64 => Cow::Owned(STANDARD.encode(x.buffered_body()).into_bytes()),
+            Self::Body => Cow::Borrowed(x.kept_body()),
+            Self::BodyBase64 => Cow::Owned(STANDARD.encode(x.kept_body()).into_bytes()),
             // A connection that is going down takes no new requests here.
             Self::ShuttingDown => text("false"),
         }
