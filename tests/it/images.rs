@@ -177,14 +177,13 @@ fn compose_files_start_the_recipe_beside_them() {
 fn the_binary_runs_on_the_c_library_of_ubuntu_22_04() {
     let bytes = fs::read(env!("CARGO_BIN_EXE_tollgate")).expect("the binary");
     let needle = b"GLIBC_2.";
-    let mut newest = 0;
-    let mut at = 0;
-    while let Some(found) = bytes[at..].windows(needle.len()).position(|window| window == needle) {
-        at += found + needle.len();
-        let digits = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit());
-        let minor = digits.fold(0, |minor: u32, digit| minor * 10 + u32::from(digit - b'0'));
-        newest = newest.max(minor);
-    }
+    let newest = memchr::memmem::find_iter(&bytes, needle)
+        .map(|at| {
+            let digits = bytes[at + needle.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+            digits.fold(0, |minor: u32, digit| minor * 10 + u32::from(digit - b'0'))
+        })
+        .max()
+        .unwrap_or(0);
     assert!(newest > 0, "no version of the C library in the binary");
     assert!(newest <= 35, "the binary needs GLIBC_2.{newest}");
 }
