@@ -5,8 +5,10 @@
 
 mod adapt;
 mod demo;
+mod docs;
 mod entrypoint;
 mod images;
+mod logs;
 mod readme;
 mod support;
 mod tidy;
