@@ -99,7 +99,7 @@ impl App {
             tokio::time::sleep(self.next_look()).await;
             let app = self.clone();
             if let Err(error) = tokio::task::spawn_blocking(move || app.renew()).await {
-                tracing::error!(%error, "renewing certificates broke off");
+                tracing::error!(target: "tls.renew", %error, "renewing certificates broke off");
             }
         }
     }
@@ -111,15 +111,21 @@ impl App {
             let ca = authority.id();
             if !authority.installs_trust() {
                 tracing::info!(
-                    ca,
+                    target: "pki.ca", ca,
                     "root certificate trust store installation disabled; unconfigured clients may show warnings"
                 );
                 continue;
             }
             match store.install(&authority.root()) {
-                Ok(true) => tracing::info!(ca, "root certificate installed in the system's trust store"),
-                Ok(false) => tracing::debug!(ca, "root certificate is already trusted by the system"),
-                Err(error) => tracing::error!(ca, %error, "failed to install root certificate"),
+                Ok(true) => {
+                    tracing::info!(target: "pki.ca", ca, "root certificate installed in the system's trust store")
+                }
+                Ok(false) => {
+                    tracing::debug!(target: "pki.ca", ca, "root certificate is already trusted by the system")
+                }
+                Err(error) => {
+                    tracing::error!(target: "pki.ca", ca, %error, "failed to install root certificate")
+                }
             }
         }
     }
@@ -136,10 +142,12 @@ impl App {
     fn renew(&self) {
         for authority in self.authorities.all() {
             match authority.maintain() {
-                Ok(true) => tracing::info!(ca = authority.id(), "intermediate certificate renewed"),
+                Ok(true) => {
+                    tracing::info!(target: "pki.ca", ca = authority.id(), "intermediate certificate renewed")
+                }
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(ca = authority.id(), %error, "renewing the intermediate certificate failed");
+                    tracing::error!(target: "pki.ca", ca = authority.id(), %error, "renewing the intermediate certificate failed");
                 }
             }
         }
@@ -183,6 +191,7 @@ impl App {
     }
 
     /// The certificates at hand.
+    #[cfg(test)]
     pub(super) fn store(&self) -> &Arc<CertificateStore> {
         &self.store
     }

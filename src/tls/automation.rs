@@ -166,14 +166,16 @@ impl Automation {
         for old in due {
             match self.policies[old.policy].issue(&old.name) {
                 Ok(new) => {
-                    tracing::info!(name = old.name, "certificate renewed");
+                    tracing::info!(target: "tls.renew", name = old.name, "certificate renewed");
                     store.put(new.clone(), Some(&old.certificate));
                     let mut managed = self.lock();
                     if let Some(entry) = managed.iter_mut().find(|entry| entry.name == old.name) {
                         entry.certificate = new;
                     }
                 }
-                Err(error) => tracing::error!(name = old.name, %error, "renewing a certificate failed"),
+                Err(error) => {
+                    tracing::error!(target: "tls.renew", name = old.name, %error, "renewing a certificate failed")
+                }
             }
         }
     }
@@ -295,7 +297,7 @@ impl Policy {
             Ok(Some(certificate)) if !self.is_due(&certificate, UnixTime::now()) => Ok(Arc::new(certificate)),
             Ok(_) => self.issue(name),
             Err(error) => {
-                tracing::warn!(name, %error, "the stored certificate is of no use; making a new one");
+                tracing::warn!(target: "tls.obtain", name, %error, "the stored certificate is of no use; making a new one");
                 self.issue(name)
             }
         }

@@ -12,3 +12,4 @@ mod logs;
 mod readme;
 mod support;
 mod tidy;
+mod tls;

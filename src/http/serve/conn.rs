@@ -38,6 +38,8 @@ const PLAIN_ON_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 /// The fatal alert `internal_error` (RFC 8446 section 6), for clients that no policy is for.
 const NO_POLICY: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
+/// What Go takes for HTTP there; whatever else a client may begin with, it is left without an answer.
+const PLAIN_STARTS: [&[u8]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
 /// How an HTTP/2 connection begins (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -67,7 +69,7 @@ where
     T: Transport + 'static,
 {
     if first[0] != TLS_HANDSHAKE {
-        if first.first().is_some_and(u8::is_ascii_uppercase) {
+        if PLAIN_STARTS.iter().any(|start| first.starts_with(start)) {
             let _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, io.write_all(PLAIN_ON_TLS)).await;
         }
         return;

@@ -77,10 +77,11 @@ fn a_stored_certificate_is_used_again_while_it_is_good() {
     assert_eq!(fixture.serial("a.test"), first);
 
     // Garbage, a missing key, or a root that is no more: made anew.
-    let spoil: [(&str, &dyn Fn(&FileStorage)); 3] = [
-        ("garbage", &|storage| storage.store("certificates/local/a.test/a.test.crt", b"?").unwrap()),
-        ("no key", &|storage| fs::remove_file(storage.path("certificates/local/a.test/a.test.key")).unwrap()),
-        ("another root", &|storage| fs::remove_dir_all(storage.path("pki")).unwrap()),
+    type Spoil = fn(&FileStorage);
+    let spoil: [(&str, Spoil); 3] = [
+        ("garbage", |storage| storage.store("certificates/local/a.test/a.test.crt", b"?").unwrap()),
+        ("no key", |storage| fs::remove_file(storage.path("certificates/local/a.test/a.test.key")).unwrap()),
+        ("another root", |storage| fs::remove_dir_all(storage.path("pki")).unwrap()),
     ];
     let mut fixture = fixture;
     for (what, spoil) in spoil {
