@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 use serde::Deserialize;
 
 use super::automation::Automation;
-use super::placeholder::expand;
+use super::placeholder::{expand, server_name};
 use super::policy::Context;
 use super::tickets::Tickets;
 use super::trust_pool::Sources;
@@ -70,7 +70,7 @@ impl App {
             authorities: Authorities::provision(pki, &storage)?,
             tickets: Tickets::new(config.session_tickets.as_ref())?,
             automation: Automation::default(),
-            automate: automate.iter().map(|name| expand(name).to_lowercase()).collect(),
+            automate: automate.iter().map(|name| server_name(&expand(name))).collect(),
             storage,
             system_pool: OnceLock::new(),
         })

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::authority::{KeyType, Order, is_due};
 use super::certificate::{chain_from_pem, key_from_pem};
-use super::placeholder::expand;
+use super::placeholder::{expand, server_name};
 use super::storage::safe;
 use super::store::wildcards_of;
 use super::{Authorities, Authority, Certificate, CertificateStore, FileStorage, TlsError, provider};
@@ -270,7 +270,7 @@ impl Policy {
         }
         let ratio = config.renewal_window_ratio;
         Ok(Self {
-            subjects: config.subjects.iter().map(|subject| expand(subject).to_lowercase()).collect(),
+            subjects: config.subjects.iter().map(|subject| server_name(&expand(subject))).collect(),
             issuers,
             key_type: expand(&config.key_type).parse()?,
             renewal_ratio: if ratio > 0.0 && ratio < 1.0 { ratio } else { DEFAULT_RENEWAL_RATIO },

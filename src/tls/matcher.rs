@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::TlsError;
-use super::placeholder::expand;
+use super::placeholder::{expand, server_name};
 use crate::config::subject::matches_wildcard;
 use crate::config::tls::HandshakeMatchers;
 
@@ -74,7 +74,7 @@ impl Matcher {
         Ok(match name {
             "sni" => {
                 let names: Vec<String> = decode(name, json)?;
-                Self::ServerName(names.iter().map(|name| expand(name).to_lowercase()).collect())
+                Self::ServerName(names.iter().map(|name| server_name(&expand(name))).collect())
             }
             "sni_regexp" => {
                 let RegexpJson { pattern, .. } = decode(name, json)?;

@@ -4,6 +4,13 @@
 
 use std::borrow::Cow;
 
+use crate::config::ascii_host;
+
+/// A host name as a handshake and a certificate have it: lower-case ASCII.
+pub(super) fn server_name(name: &str) -> String {
+    ascii_host(&name.to_lowercase()).to_ascii_lowercase()
+}
+
 /// `text` with its placeholders replaced; unknown ones stay as written.
 pub(super) fn expand(text: &str) -> Cow<'_, str> {
     if !text.contains('{') {
@@ -43,6 +50,12 @@ fn value_of(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_as_on_the_wire() {
+        assert_eq!(server_name("*.B\u{dc}CHER.Test"), "*.xn--bcher-kva.test");
+        assert_eq!(server_name("A.test"), "a.test");
+    }
 
     #[test]
     fn known_ones_are_replaced_once() {

@@ -9,7 +9,7 @@ use rustls::server::ClientHello;
 
 use super::client_auth::ClientVerifier;
 use super::matcher::{Ends, Matcher};
-use super::placeholder::expand;
+use super::placeholder::{expand, server_name};
 use super::secrets_log::SecretsLog;
 use super::selection::{Criteria, Resolver};
 use super::tickets::Tickets;
@@ -137,8 +137,8 @@ impl Policy {
         let resolver = Resolver {
             store: context.store.clone(),
             criteria: criteria.map(Arc::new),
-            default_name: config.default_sni.to_lowercase().into(),
-            fallback_name: config.fallback_sni.to_lowercase().into(),
+            default_name: server_name(&config.default_sni).into(),
+            fallback_name: server_name(&config.fallback_sni).into(),
             local: None,
         };
         let (aes_first, chacha_first) = server_configs(config, versions, &resolver, context)?;

@@ -15,7 +15,7 @@ use crate::config::subject::{
     is_ip, matches_wildcard, qualifies_for_certificate, qualifies_for_public_certificate,
 };
 use crate::config::tls::{self, Automation, AutomationPolicy, ConnectionPolicy};
-use crate::config::{AddressError, NetworkAddress};
+use crate::config::{AddressError, NetworkAddress, ascii_host};
 use crate::http::{Part, Template, Unknown};
 use crate::tls::internal_policy;
 
@@ -121,7 +121,8 @@ fn hosts(name: &str, server: &Server, settings: &AutoHttps) -> Result<BTreeSet<S
                 AutoHttpsError::EmptyHost { server: name.to_owned(), route: index, placeholder }
             })?;
             if !settings.skip.contains(&host) {
-                hosts.insert(host);
+                // As handshakes, certificates and Host fields have it.
+                hosts.insert(ascii_host(&host));
             }
         }
     }
@@ -162,7 +163,9 @@ fn needing_certificates<'a>(
 fn assign_internal_names(names: &BTreeSet<String>, tls: &mut Option<tls::App>) {
     let policies = tls.iter().flat_map(|tls| &tls.automation).flat_map(|automation| &automation.policies);
     let policies: Vec<&AutomationPolicy> = policies.collect();
-    let claimed = |name: &String| policies.iter().any(|policy| policy.subjects.contains(name));
+    let claimed = |name: &String| {
+        policies.iter().flat_map(|policy| &policy.subjects).any(|subject| ascii_host(subject) == *name)
+    };
     // No issuer that is taken for granted certifies addresses.
     let is_internal =
         |name: &String| !qualifies_for_public_certificate(name) || policies.is_empty() && is_ip(name);

@@ -180,3 +180,12 @@ fn an_address_that_makes_no_sense_is_named() {
     let error = apply(&mut http, &mut None, &|_| false).unwrap_err().to_string();
     assert!(error.starts_with("a: invalid listener address: "), "{error}");
 }
+
+#[test]
+fn names_are_certified_as_they_are_on_the_wire() {
+    let servers = json!({"a": site(":8443", &["b\u{fc}cher.localhost"])});
+    let policies = json!([{"subjects": ["b\u{fc}cher.localhost"], "key_type": "p384"}]);
+    let (_, tls, names) = applied(servers, json!({"automation": {"policies": policies}}), &[]);
+    assert_eq!(names, ["xn--bcher-kva.localhost"]);
+    assert_eq!(tls["automation"]["policies"].as_array().map(Vec::len), Some(1));
+}
