@@ -197,7 +197,7 @@ impl Instance {
         let Provisioned { listens, logging, admin, grace, delay, persist, tls, background } = provisioned;
         let moved = match admin.address() {
             Some(address) if !running.admin.as_ref().is_some_and(|now| now.is_at(address)) => {
-                let bound = Bound::open(address).await;
+                let bound = Bound::open(address);
                 Some(bound.map_err(|source| LoadError::Admin { address: address.to_string(), source })?)
             }
             _ => None,

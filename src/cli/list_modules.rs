@@ -29,7 +29,6 @@ const BUILT_IN: &[&str] = &[
     "admin.api.pki",
     "admin.api.reverse_proxy",
     "caddy.adapters.caddyfile",
-    "caddy.listeners.tls",
     "http",
     "http.authentication.hashes.argon2id",
     "http.authentication.hashes.bcrypt",

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapt;
+mod cli;
 mod demo;
 mod docs;
 mod entrypoint;

@@ -1,17 +1,16 @@
 //! The socket of the admin endpoint.
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::NetworkAddress;
+use crate::http::serve::listen_unix;
 
 /// So many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -50,10 +49,12 @@ impl Bound {
     ///
     /// # Errors
     /// The address can't be had.
-    pub async fn open(address: &NetworkAddress) -> io::Result<Self> {
+    pub fn open(address: &NetworkAddress) -> io::Result<Self> {
         let socket = if address.is_unix() {
             let (path, mode) = address.unix_path().map_err(io::Error::other)?;
-            open_unix(Path::new(path), mode).await?
+            let path = Path::new(path);
+            let listener = UnixListener::from_std(listen_unix(path, mode)?)?;
+            Listening::Unix(listener, SocketFile(path.to_owned()))
         } else {
             Listening::Tcp(open_tcp(address)?)
         };
@@ -115,46 +116,24 @@ fn resolve(address: &NetworkAddress) -> io::Result<SocketAddr> {
     found.into_iter().next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
 }
 
-/// Opens a Unix socket, in place of one that a dead process has left behind. It has its mode before
-/// anyone can connect.
-async fn open_unix(path: &Path, mode: u32) -> io::Result<Listening> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if is_socket && is_dead(path).await {
-        fs::remove_file(path)?;
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    // The file that `bind` makes takes over the mode of the socket, less the umask.
-    File::from(socket.as_fd().try_clone_to_owned()?).set_permissions(Permissions::from_mode(mode))?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
-    Ok(Listening::Unix(UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))?, file))
-}
-
-/// Whether nobody listens at a socket's file any more.
-async fn is_dead(path: &Path) -> bool {
-    let connected = UnixStream::connect(path).await;
-    connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
-    async fn open(address: &str) -> io::Result<Bound> {
-        Bound::open(&address.parse().unwrap()).await
+    fn open(address: &str) -> io::Result<Bound> {
+        Bound::open(&address.parse().unwrap())
     }
 
     #[tokio::test]
     async fn localhost_is_its_ipv4_address() {
-        let bound = open("localhost:0").await.unwrap();
+        let bound = open("localhost:0").unwrap();
         let actual = bound.actual_address();
         assert_ne!(actual.start_port, 0);
         let Listening::Tcp(listener) = &bound.socket else { panic!("no TCP socket") };
         assert_eq!(listener.local_addr().unwrap().ip(), std::net::Ipv4Addr::LOCALHOST);
-        let again = open(&actual.to_string()).await;
+        let again = open(&actual.to_string());
         assert_eq!(again.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
     }
 
@@ -163,9 +142,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
         let address = format!("unix/{}", path.display());
-        let bound = open(&address).await.unwrap();
+        let bound = open(&address).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o200);
-        let again = open(&address).await;
+        let again = open(&address);
         assert_eq!(again.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
         drop(bound);
         assert!(!path.exists());
@@ -176,10 +155,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dead = directory.path().join("dead.sock");
         drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-        assert!(open(&format!("unix/{}|0220", dead.display())).await.is_ok());
+        assert!(open(&format!("unix/{}|0220", dead.display())).is_ok());
         let file = directory.path().join("file");
         fs::write(&file, "kept").unwrap();
-        assert!(open(&format!("unix/{}", file.display())).await.is_err());
+        assert!(open(&format!("unix/{}", file.display())).is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
     }
 }

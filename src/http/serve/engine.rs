@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::listener::{self, Bound, Listener, Slot};
+use super::listener::{self, Bound, Listener, Place, Slot};
 use super::worker::{self, Command};
 use crate::config::NetworkAddress;
 use crate::http::Server;
@@ -43,6 +43,9 @@ pub struct Engine {
     next_slot: AtomicU64,
 }
 
+/// An address that was opened: its name, and a socket for each worker.
+type Fresh = (String, Arc<Slot>, Vec<Listener>);
+
 impl Engine {
     /// Starts so many workers.
     ///
@@ -66,7 +69,7 @@ impl Engine {
     /// # Errors
     /// The first address that can't be bound.
     pub async fn apply(&self, listens: Vec<Listen>) -> Result<(), ListenError> {
-        let mut fresh = Vec::new();
+        let mut fresh: Vec<Fresh> = Vec::new();
         let mut kept = Vec::new();
         let mut names = HashSet::new();
         for listen in listens {
@@ -78,11 +81,15 @@ impl Engine {
             match self.slot(&name) {
                 Some(slot) => kept.push((slot, bound)),
                 None => {
-                    let (sockets, local) = self
-                        .open(&listen.address)
-                        .map_err(|source| ListenError { address: name.clone(), source })?;
+                    let (sockets, place) = match self.open(&listen.address) {
+                        Ok(opened) => opened,
+                        Err(source) => {
+                            fresh.iter().for_each(|(_, slot, _)| slot.close());
+                            return Err(ListenError { address: name, source });
+                        }
+                    };
                     let id = self.next_slot.fetch_add(1, Ordering::Relaxed);
-                    fresh.push((name, Arc::new(Slot::new(id, local, bound)), sockets));
+                    fresh.push((name, Arc::new(Slot::new(id, place, bound)), sockets));
                 }
             }
         }
@@ -130,20 +137,21 @@ impl Engine {
         addresses
     }
 
-    fn open(&self, address: &NetworkAddress) -> io::Result<(Vec<Listener>, Option<SocketAddr>)> {
+    fn open(&self, address: &NetworkAddress) -> io::Result<(Vec<Listener>, Place)> {
         if address.is_unix() {
             let (path, mode) = address.unix_path().map_err(io::Error::other)?;
             let first = listener::listen_unix(path.as_ref(), mode)?;
             // A Unix socket has one queue; the workers share it.
             let others: Vec<_> =
                 (1..self.workers.len()).map(|_| first.try_clone()).collect::<Result<_, _>>()?;
-            return Ok((std::iter::once(first).chain(others).map(Listener::Unix).collect(), None));
+            let listeners = std::iter::once(first).chain(others).map(Listener::Unix).collect();
+            return Ok((listeners, Place::Unix(path.into())));
         }
         let (listeners, local) = listener::listen_tcp(address, self.workers.len())?;
         if address.start_port == 0 {
             tracing::info!(target: "http", input_address = %address, actual_address = %local, "port 0 listener");
         }
-        Ok((listeners, Some(local)))
+        Ok((listeners, Place::Tcp(local)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Slot>>> {

@@ -1,15 +1,18 @@
 //! Listening sockets, and what stands behind each of them.
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -26,32 +29,48 @@ pub(super) struct Bound {
     pub(super) tls: Option<Arc<ConnectionPolicies>>,
 }
 
+/// Where an address is, as the system knows it.
+pub(super) enum Place {
+    Tcp(SocketAddr),
+    /// The file of a Unix socket.
+    Unix(PathBuf),
+}
+
 /// One listening address. It outlives configurations that keep it: a reload only changes what is
 /// behind it, so no connection is refused and none that waits is lost.
 pub(super) struct Slot {
     id: u64,
-    /// Where it is, as the system says; nothing for a Unix socket.
-    local: Option<SocketAddr>,
+    place: Place,
     bound: ArcSwap<Bound>,
     closed: AtomicBool,
 }
 
 impl Slot {
-    pub(super) fn new(id: u64, local: Option<SocketAddr>, bound: Bound) -> Self {
-        Self { id, local, bound: ArcSwap::from_pointee(bound), closed: AtomicBool::new(false) }
+    pub(super) fn new(id: u64, place: Place, bound: Bound) -> Self {
+        Self { id, place, bound: ArcSwap::from_pointee(bound), closed: AtomicBool::new(false) }
     }
 
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 
+    /// The address with its port; nothing for a Unix socket.
     pub(super) fn local(&self) -> Option<SocketAddr> {
-        self.local
+        match self.place {
+            Place::Tcp(address) => Some(address),
+            Place::Unix(_) => None,
+        }
     }
 
-    /// The address is given up: connections on it end after their present answers.
+    /// The address is given up: connections on it end after their present answers. The file of a Unix
+    /// socket goes.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        if let Place::Unix(path) = &self.place
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::warn!(target: "http", file = %path.display(), %error, "removing the socket failed");
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -133,17 +152,29 @@ fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Opens a Unix socket, in the place of one that a dead process has left behind.
-pub(super) fn listen_unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
-    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
+/// Opens a Unix socket, in the place of one that a dead process has left behind. It has its mode before
+/// anyone can connect.
+pub(crate) fn listen_unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket && is_dead(path)? {
+        fs::remove_file(path)?;
     }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // The file that `bind` makes takes over the mode of the socket, less the umask.
+    fs::File::from(socket.as_fd().try_clone_to_owned()?).set_permissions(Permissions::from_mode(mode))?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether nobody listens at a socket's file any more. Somebody who is busy does not make this wait.
+fn is_dead(path: &Path) -> io::Result<bool> {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    let connected = probe.connect(&SockAddr::unix(path)?);
+    Ok(connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 /// What connections come over.

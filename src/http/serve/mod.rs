@@ -13,4 +13,5 @@ mod worker;
 
 pub use engine::{Engine, Listen, ListenError};
 pub use guard::WireLimits;
+pub(crate) use listener::listen_unix;
 pub use wire::Wire;

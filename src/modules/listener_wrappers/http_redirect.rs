@@ -13,5 +13,6 @@ pub(super) static MODULE: Module = Module {
         syntax: "http_redirect",
         parse: |_| Ok(json!({})),
     }],
+    written_only: &["http_redirect"],
     ..Module::EMPTY
 };

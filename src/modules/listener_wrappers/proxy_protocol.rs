@@ -20,6 +20,7 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
+    written_only: &["proxy_protocol"],
     ..Module::EMPTY
 };
 
