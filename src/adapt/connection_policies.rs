@@ -70,12 +70,13 @@ fn joinable(policies: &mut [ConnectionPolicy], at: usize) -> Result<Option<usize
         if policies[at] == policies[other] {
             return Ok(Some(other));
         }
-        if at + 1 == other && same_settings(&policies[at], &policies[other]) {
-            if let (Some(mut names), Some(more)) = (only_sni(&policies[at]), only_sni(&policies[other])) {
-                names.extend(more);
-                policies[at].matchers.insert("sni".into(), Value::Array(names));
-                return Ok(Some(other));
-            }
+        if at + 1 == other
+            && same_settings(&policies[at], &policies[other])
+            && let (Some(mut names), Some(more)) = (only_sni(&policies[at]), only_sni(&policies[other]))
+        {
+            names.extend(more);
+            policies[at].matchers.insert("sni".into(), Value::Array(names));
+            return Ok(Some(other));
         }
         if policies[at].matchers == policies[other].matchers {
             let more = policies[other].clone();
@@ -97,9 +98,8 @@ fn only_sni(policy: &ConnectionPolicy) -> Option<Vec<Value>> {
 fn merge(into: &mut ConnectionPolicy, from: ConnectionPolicy) -> Result<(), String> {
     merge_list("ALPN", &mut into.alpn, from.alpn)?;
     merge_list("cipher suites", &mut into.cipher_suites, from.cipher_suites)?;
-    match (&into.client_authentication, from.client_authentication) {
-        (None, Some(theirs)) => return Err(conflict("client auth configuration", &"none", &theirs)),
-        (_, _) => {}
+    if let (None, Some(theirs)) = (&into.client_authentication, from.client_authentication) {
+        return Err(conflict("client auth configuration", &"none", &theirs));
     }
     merge_list("curves", &mut into.curves, from.curves)?;
     merge_text("default SNI", &mut into.default_sni, from.default_sni)?;

@@ -297,7 +297,7 @@ impl<'a> Helper<'a> {
             }
             let mut matchers = (*self.matchers).clone();
             let (definitions, directives): (Vec<_>, Vec<_>) =
-                segments.into_iter().partition(|segment| super::matchers::is_definition(segment));
+                segments.into_iter().partition(super::matchers::is_definition);
             for definition in definitions {
                 self.session.vocabulary.define_matcher(definition, &mut matchers)?;
             }

@@ -85,10 +85,10 @@ pub(super) fn fill_in_defaults(issuer: &mut AcmeIssuer, options: &Options) -> Re
     if issuer.ca.is_empty() {
         issuer.ca = options.acme_ca.clone().unwrap_or_default();
     }
-    if let Some(root) = &options.acme_ca_root {
-        if !issuer.trusted_roots_pem_files.contains(root) {
-            issuer.trusted_roots_pem_files.push(root.clone());
-        }
+    if let Some(root) = &options.acme_ca_root
+        && !issuer.trusted_roots_pem_files.contains(root)
+    {
+        issuer.trusted_roots_pem_files.push(root.clone());
     }
     fill_in_dns(issuer, options)?;
     if issuer.external_account.is_none() {

@@ -44,10 +44,11 @@ fn named(log: &NamedLog, options: &Options) -> Option<NamedLog> {
         return None;
     }
     let mut log = log.clone();
-    if let Some(said) = &mut log.log {
-        if options.debug && said.level.is_empty() {
-            said.level = DEBUG.into();
-        }
+    if let Some(said) = &mut log.log
+        && options.debug
+        && said.level.is_empty()
+    {
+        said.level = DEBUG.into();
     }
     Some(log)
 }

@@ -124,14 +124,14 @@ fn warn_of_paths(sites: &[SiteAt], session: &Session<'_>) {
 }
 
 fn warn_of_unspecified(site: &SiteAt, hosts: &[String], session: &Session<'_>) {
-    if hosts.iter().any(|host| host == "0.0.0.0" || host == "::") {
-        if let Some(key) = site.key_tokens.first() {
-            session.warn(
+    if hosts.iter().any(|host| host == "0.0.0.0" || host == "::")
+        && let Some(key) = site.key_tokens.first()
+    {
+        session.warn(
                 key,
                 "Site block has an unspecified IP address which only matches requests having that Host header; you \
                  probably want the 'bind' directive to configure the socket",
             );
-        }
     }
 }
 

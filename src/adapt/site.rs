@@ -192,7 +192,7 @@ fn read_site(mut block: ServerBlock, session: &Session<'_>) -> Result<Site, Erro
     }
     let files = Rc::new(files_of(&block.segments));
     let (definitions, directives): (Vec<_>, Vec<_>) =
-        block.segments.into_iter().partition(|segment| matchers::is_definition(segment));
+        block.segments.into_iter().partition(matchers::is_definition);
     let mut defined = NamedMatchers::new();
     for definition in definitions {
         session.vocabulary.define_matcher(definition, &mut defined)?;

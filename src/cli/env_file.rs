@@ -100,7 +100,7 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, EnvFileError> {
 }
 
 /// A quoted value: it goes on until a line ends in its quote, without `\` before it.
-fn quoted<'t>(first: &str, line: &str, quote: char, lines: &mut dyn Iterator<Item = &'t str>) -> String {
+fn quoted(first: &str, line: &str, quote: char, lines: &mut dyn Iterator<Item = &str>) -> String {
     let escaped = format!("\\{quote}");
     let bare = quote.to_string();
     let ends = |line: &str| line.ends_with(quote) && !line.ends_with(&escaped);

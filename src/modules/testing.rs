@@ -6,7 +6,7 @@ use tollgate_grammar::{NoFiles, ProcessEnv};
 
 use crate::adapt;
 use crate::config::Config;
-use crate::http::{Body, Exchange, Provision, ProvisionError, Response, Routes, run};
+use crate::http::{Exchange, Provision, ProvisionError, Response, Routes, run};
 
 /// Builds the matcher `name` from its JSON and asks it.
 pub(crate) fn matches(name: &str, json: &Value, x: &mut Exchange) -> bool {
@@ -69,11 +69,6 @@ impl Site {
     /// Status and body of the answer to `GET target` with these header fields.
     pub(crate) fn get(&self, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
         text(self.serve(&mut Exchange::get(target, headers)))
-    }
-
-    /// Status and body of the answer to a request.
-    pub(crate) fn ask(&self, request: http::Request<Body>) -> (u16, String) {
-        text(self.serve(&mut Exchange::for_test(request)))
     }
 }
 

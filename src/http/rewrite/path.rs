@@ -83,7 +83,7 @@ fn changed(x: &Exchange, change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
 }
 
 /// The path without a prefix or suffix; it still begins with a slash.
-fn stripped<'p>(x: &'p Exchange, strip: impl Fn(&[u8]) -> &[u8], what: &[u8]) -> Vec<u8> {
+fn stripped(x: &Exchange, strip: impl Fn(&[u8]) -> &[u8], what: &[u8]) -> Vec<u8> {
     let merge_slashes = memchr::memmem::find(what, b"//").is_none();
     let escaped = canonical_path(x.uri.path().as_bytes());
     let cleaned = clean_path(&escaped, merge_slashes);

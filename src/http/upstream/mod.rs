@@ -167,10 +167,10 @@ impl Transport {
         on_interim: OnInterim<'_>,
     ) -> Result<Response, UpstreamError> {
         let key = PoolKey { transport: self.id, dial: dial.clone() };
-        if self.options.h2c || self.options.tls.is_some() {
-            if let Some(session) = h2::session(&key) {
-                return h2::round_trip(session, &self.options, request, body).await;
-            }
+        if (self.options.h2c || self.options.tls.is_some())
+            && let Some(session) = h2::session(&key)
+        {
+            return h2::round_trip(session, &self.options, request, body).await;
         }
         if let Some(conn) = pool::take(&key) {
             let bodiless = body.is_empty();

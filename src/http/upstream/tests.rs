@@ -25,8 +25,8 @@ impl Upstream {
     fn start(script: &[&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (sender, seen) = mpsc::channel();
-        let mut script = script.to_vec().into_iter();
+        let (sender, seen) = mpsc::sync_channel(64);
+        let mut script = Vec::from(script).into_iter();
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 if !Self::follow(number, stream.unwrap(), &mut script, &sender) {
@@ -42,7 +42,7 @@ impl Upstream {
         number: usize,
         mut stream: TcpStream,
         script: &mut impl Iterator<Item = &'static str>,
-        sender: &mpsc::Sender<(usize, String)>,
+        sender: &mpsc::SyncSender<(usize, String)>,
     ) -> bool {
         let mut buffer = [0; 65536];
         loop {

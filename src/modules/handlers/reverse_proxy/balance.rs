@@ -15,6 +15,7 @@ use super::xxhash::xxh64;
 use crate::http::{Exchange, Template};
 
 /// A rule for choosing among upstreams that are available.
+#[expect(clippy::large_enum_variant, reason = "there is one for each proxy, and it stays where it is")]
 pub enum Policy {
     /// Any of them.
     Random,

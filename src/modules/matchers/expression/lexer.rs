@@ -132,7 +132,7 @@ impl Lexer<'_> {
             return error("Syntax error: unterminated string");
         };
         self.skip(end + 2 * quote.len());
-        let text = if raw { body[..end].as_bytes().to_vec() } else { unescaped(&body[..end], bytes)? };
+        let text = if raw { body.as_bytes()[..end].to_vec() } else { unescaped(&body[..end], bytes)? };
         if bytes {
             return Ok(Token::Bytes(text));
         }

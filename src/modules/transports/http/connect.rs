@@ -50,7 +50,7 @@ struct Names {
 }
 
 /// One way for requests, and one for those that ask for another protocol, which HTTP/2 can't give.
-struct Pair {
+pub struct Pair {
     usual: Transport,
     upgrades: Transport,
 }
