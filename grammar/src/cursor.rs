@@ -247,7 +247,16 @@ impl Cursor {
     /// Loads exactly `N` arguments, or says what is wrong with their number.
     pub fn all_args<const N: usize>(&mut self) -> Result<[String; N], Error> {
         let args = self.args::<N>()?;
-        if self.next_arg() { Err(self.arg_err()) } else { Ok(args) }
+        if !self.next_arg() {
+            return Ok(args);
+        }
+        let extra = self.token().cloned();
+        self.prev();
+        let error = self.arg_err();
+        Err(match extra {
+            Some(extra) => error.shown_at(&extra),
+            None => error,
+        })
     }
 
     /// Loads `N` arguments; further ones may follow.

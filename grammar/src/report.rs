@@ -41,6 +41,8 @@ enum Naming {
     None,
     /// `message, at FILE:LINE`
     After,
+    /// The same, unless something around it names a place of its own; Caddy names no other then.
+    Added,
     /// `FILE:LINE: message`
     Before,
     /// `message, at FILE:LINE import chain: ['']`, as Caddy ends a syntax error
@@ -60,6 +62,8 @@ struct Details {
     context: String,
     place: Option<Place>,
     naming: Option<Naming>,
+    /// Further places that the one-line form names at its end: those of the blocks around.
+    around: Vec<String>,
     /// The place to show, if it is another one than the one-line form names.
     shown: Option<Place>,
     expected: Option<String>,
@@ -74,6 +78,7 @@ impl Error {
             context: String::new(),
             place: None,
             naming: None,
+            around: Vec::new(),
             shown: None,
             expected: None,
             notes: Vec::new(),
@@ -112,7 +117,13 @@ impl Error {
 
     /// Gives an error that has no place yet the place of `token`.
     pub fn or_at(self, token: &Token) -> Error {
-        if self.0.place.is_some() { self } else { self.with_place(Place::of(token), Naming::After) }
+        if self.0.place.is_some() { self } else { self.with_place(Place::of(token), Naming::Added) }
+    }
+
+    /// Adds the place of the block around to the one-line form, as Caddy does.
+    pub fn inside(mut self, token: &Token) -> Error {
+        self.0.around.push(at(&Place::of(token)));
+        self
     }
 
     /// Shows another place than the one-line form names: Caddy names the end of a block for what is wrong inside it.
@@ -172,15 +183,18 @@ impl Error {
 
     fn one_line(&self) -> String {
         let message = self.message();
-        let (Some(place), Some(naming)) = (&self.0.place, self.0.naming) else { return message };
+        let around = self.0.around.concat();
+        let (Some(place), Some(naming)) = (&self.0.place, self.0.naming) else { return message + &around };
         let (file, line) = (&place.file().name, place.line);
-        let chain = place.origin.chain.join("','");
         match naming {
-            Naming::None => message,
-            Naming::Before => format!("{file}:{line}: {message}"),
-            Naming::After if chain.is_empty() => format!("{message}, at {file}:{line}"),
-            Naming::After => format!("{message}, at {file}:{line} import chain ['{chain}']"),
-            Naming::Syntax => format!("{message}, at {file}:{line} import chain: ['{chain}']"),
+            Naming::Added if !around.is_empty() => message + &around,
+            Naming::None => message + &around,
+            Naming::Before => format!("{file}:{line}: {message}{around}"),
+            Naming::After | Naming::Added => format!("{message}{}{around}", at(place)),
+            Naming::Syntax => {
+                let chain = place.origin.chain.join("','");
+                format!("{message}, at {file}:{line} import chain: ['{chain}']{around}")
+            }
         }
     }
 
@@ -215,6 +229,15 @@ impl Error {
             note("imported", &format!("at {import}"));
         }
         out
+    }
+}
+
+/// `, at FILE:LINE`, with the imports that led there.
+fn at(place: &Place) -> String {
+    let (file, line) = (&place.file().name, place.line);
+    match place.origin.chain.join("','") {
+        chain if chain.is_empty() => format!(", at {file}:{line}"),
+        chain => format!(", at {file}:{line} import chain ['{chain}']"),
     }
 }
 
@@ -330,6 +353,8 @@ mod tests {
         assert_eq!(Error::at_front(token, "m").to_string(), "Caddyfile:2: m");
         assert_eq!(Error::at_unnamed(token, "m").to_string(), "m");
         assert_eq!(Error::new("m").or_at(token).to_string(), "m, at Caddyfile:2");
+        assert_eq!(Error::at(token, "m").inside(token).to_string(), "m, at Caddyfile:2, at Caddyfile:2");
+        assert_eq!(Error::new("m").or_at(token).inside(token).to_string(), "m, at Caddyfile:2");
         let syntax = "syntax error: unexpected token 'a', expecting '}', at Caddyfile:2 import chain: ['']";
         assert_eq!(cursor.syntax_err("}").to_string(), syntax);
     }

@@ -325,7 +325,10 @@ impl<'a> Helper<'a> {
                 .expected("a directive")
                 .did_you_mean(&token.text, vocabulary.directive_names()));
         };
-        nested.directive(row)
+        nested.directive(row).map_err(|error| match self.cursor.token() {
+            Some(token) => error.inside(token),
+            None => error,
+        })
     }
 
     /// Reads the directive `row`, whose name the cursor stands before.

@@ -84,14 +84,47 @@ pub fn shorthand_of(name: &str) -> Option<String> {
 /// What an environment variable brings in is text like any other, as in Caddy; but in a matcher it is
 /// a value, such as a key, and stays as it is.
 pub(super) fn apply(segment: &mut Segment) {
-    let is_matcher = segment.first().is_some_and(|token| token.text.starts_with('@'));
+    let mut place = Place::default();
     for token in segment {
-        let edits = edits(token, is_matcher);
+        place.advance(token);
+        let edits = edits(token, place.is_matcher());
         if !edits.is_empty() {
             let edits: Vec<(Range<usize>, &str)> =
                 edits.iter().map(|(range, full)| (range.clone(), full.as_str())).collect();
             *token = token.edited(&edits);
         }
+    }
+}
+
+/// Where among matchers and other words a token of a directive stands.
+#[derive(Default)]
+struct Place {
+    before: Option<Token>,
+    /// Its number on its line, from 0.
+    on_line: usize,
+    /// Blocks that are open inside the definition of a matcher, if it stands in one.
+    definition: Option<usize>,
+    is_path: bool,
+}
+
+impl Place {
+    fn advance(&mut self, token: &Token) {
+        let new_line = self.before.as_ref().is_none_or(|before| before.is_followed_on_new_line_by(token));
+        self.on_line = if new_line { 0 } else { self.on_line + 1 };
+        self.before = Some(token.clone());
+        if new_line && self.definition.is_none_or(|depth| depth == 0) {
+            self.definition = token.text.starts_with('@').then_some(0);
+        }
+        if let Some(depth) = &mut self.definition {
+            *depth += usize::from(token.is_open_brace());
+            *depth = depth.saturating_sub(usize::from(token.is_close_brace()));
+        }
+        self.is_path = self.on_line == 1 && token.text.starts_with('/');
+    }
+
+    /// Whether the token is part of a matcher's definition, or the path that a directive is for.
+    fn is_matcher(&self) -> bool {
+        self.definition.is_some() || self.is_path
     }
 }
 

@@ -365,10 +365,8 @@ impl InternalIssuer {
 #[serde(default, deny_unknown_fields)]
 pub struct ExternalAccount {
     /// Its id.
-    #[serde(skip_serializing_if = "is_default")]
     pub key_id: String,
     /// Its key, base64url.
-    #[serde(skip_serializing_if = "is_default")]
     pub mac_key: String,
 }
 

@@ -16,7 +16,7 @@ fn env(name: &str) -> Option<String> {
     Some(
         match name {
             "KEY" => "sk-abc123",
-            "HOSTILE_KEY" => "*{http.request.uri.path}*",
+            "HOSTILE_KEY" => "*{path}{http.request.host}*",
             "CONFIG" => "@from_env method GET\nrespond @from_env \"{path}\"",
             "EMPTY" => "",
             _ => return None,

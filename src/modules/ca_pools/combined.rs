@@ -20,7 +20,7 @@ pub(super) static MODULE: Module = Module {
 
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     reader.cursor.next();
-    if reader.cursor.next_arg() {
+    if reader.cursor.count_remaining_args() > 0 {
         return Err(reader.cursor.arg_err());
     }
     let mut sources = Vec::new();

@@ -21,7 +21,7 @@ pub(super) static MODULE: Module = Module {
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     let cursor = &mut reader.cursor;
     cursor.next();
-    if cursor.next_arg() {
+    if cursor.count_remaining_args() > 0 {
         return Err(cursor.arg_err());
     }
     cursor.reset();

@@ -78,7 +78,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
         let known = vocabulary.submodule_names(encoders::NAMESPACE);
         if !known.contains(&format.as_str()) {
             let id = format!("{}.{format}", encoders::NAMESPACE);
-            let message = format!("finding encoder module '{format}': module not registered: {id}");
+            let message = format!("finding encoder module '': module not registered: {id}");
             return Err(cursor.err(message).did_you_mean(&format, known));
         }
         encode.encodings.insert(format.clone(), json!({}));

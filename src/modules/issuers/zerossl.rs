@@ -66,7 +66,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
             word => {
                 let known = SYNTAX.lines().skip(1).filter_map(|line| line.split_whitespace().next());
                 return Err(cursor
-                    .err(format!("unrecognized ZeroSSL issuer property: {word}"))
+                    .err(format!("unrecognized zerossl issuer property: {word}"))
                     .did_you_mean(word, known));
             }
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{decode, no_block};
-use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::adapt::{Error, MatcherReader, MatcherSyntax, matcher_text};
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError, Template,
     TextPattern, Unknown, constant_time,
@@ -40,10 +40,11 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
             return Err(cursor.err("malformed vars matcher: expected field name"));
         }
         let name = cursor.val().to_owned();
-        let values = cursor.remaining_args();
+        let values = cursor.remaining_args_as_tokens();
         if values.is_empty() {
             return Err(cursor.err("malformed vars matcher: expected at least one value to match against"));
         }
+        let values = values.iter().map(|token| matcher_text(token, |_| false));
         vars.entry(name).or_default().extend(values);
         no_block(cursor, NAME)?;
     }

@@ -51,7 +51,13 @@ pub(super) fn parse(h: &mut Helper<'_>) -> Result<ClientAuthentication, Error> {
             return Err(h.cursor.arg_err());
         }
         match word.as_str() {
-            "trust_pool" => auth.ca = Some(h.submodule(ca_pools::NAMESPACE, ca_pools::TAG)?),
+            "trust_pool" => {
+                let pool = h.submodule(ca_pools::NAMESPACE, ca_pools::TAG);
+                auth.ca = Some(pool.map_err(|error| match h.cursor.token() {
+                    Some(token) => error.inside(token),
+                    None => error,
+                })?);
+            }
             "verifier" => auth.verifiers.push(h.submodule("tls.client_auth.verifier", "verifier")?),
             "trusted_ca_cert" => {
                 h.warn("The 'trusted_ca_cert' field is deprecated. Use the 'trust_pool' field instead.");
@@ -75,7 +81,13 @@ pub(super) fn parse(h: &mut Helper<'_>) -> Result<ClientAuthentication, Error> {
 /// The certificates of the PEM file that the current word names, in base64.
 fn certificates(h: &Helper<'_>) -> Result<Vec<String>, Error> {
     let path = h.cursor.val();
-    let bytes = h.read_file(path).map_err(|error| h.cursor.err(format!("open {path}: {error}")))?;
+    let bytes = h.read_file(path).map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            _ => error.to_string(),
+        };
+        h.cursor.err(format!("open {path}: {reason}"))
+    })?;
     let none = || h.cursor.err(format!("no CERTIFICATE pem block found in {path}"));
     let certificates: Vec<String> = CertificateDer::pem_slice_iter(&bytes)
         .map(|der| der.map(|der| BASE64_STANDARD.encode(der)).map_err(|_| none()))
