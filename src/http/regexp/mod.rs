@@ -140,12 +140,26 @@ impl Regexp {
 
     /// `text` with each match replaced. Borrows if there is none.
     pub fn replace_all<'a>(&self, text: &'a [u8], with: &Replacement, x: &Exchange) -> Cow<'a, [u8]> {
+        self.replace(text, || with.pieces(x))
+    }
+
+    /// `text` with each match replaced, where there is no request for placeholders to look at: they
+    /// are empty.
+    pub fn replace_all_plainly<'a>(&self, text: &'a [u8], with: &Replacement) -> Cow<'a, [u8]> {
+        self.replace(text, || with.plain_pieces())
+    }
+
+    fn replace<'a, 'p>(
+        &self,
+        text: &'a [u8],
+        pieces: impl FnOnce() -> SmallVec<[RenderedPiece<'p>; 4]>,
+    ) -> Cow<'a, [u8]> {
         let haystack = Haystack::new(text);
         let mut matches = self.regex.captures_iter(&haystack.text).peekable();
         if matches.peek().is_none() {
             return Cow::Borrowed(text);
         }
-        let pieces = with.pieces(x);
+        let pieces = pieces();
         let mut out = Vec::with_capacity(text.len());
         let mut done = 0;
         for found in matches {
@@ -244,6 +258,17 @@ impl Replacement {
         let mut pieces = Vec::new();
         groups(text, &mut pieces);
         Self(pieces.into())
+    }
+
+    fn plain_pieces(&self) -> SmallVec<[RenderedPiece<'_>; 4]> {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => RenderedPiece::Text(Cow::Borrowed(text.as_bytes())),
+                Piece::Group(key) => RenderedPiece::Group(key),
+                Piece::Value(template) => RenderedPiece::Text(template.constant().unwrap_or_default()),
+            })
+            .collect()
     }
 
     fn pieces<'a>(&'a self, x: &'a Exchange) -> SmallVec<[RenderedPiece<'a>; 4]> {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -10,6 +9,7 @@ use super::{NAMESPACE, change_texts};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::FILTER_TAG;
 use crate::config::{ModuleJson, is_default};
+use crate::http::regexp::{Regexp, Replacement};
 use crate::log::{self, FieldFilter, FilterType, LogError, Visitor};
 use crate::module::Module;
 
@@ -121,7 +121,7 @@ fn check(operations: &[Operation]) -> Result<(), String> {
     Ok(())
 }
 
-struct Replacements(Box<[(Regex, Box<str>)]>);
+struct Replacements(Box<[(Regexp, Replacement)]>);
 
 fn provision_single(json: &ModuleJson) -> Result<Box<dyn FieldFilter>, LogError> {
     let operation: Operation = json.decode(FILTER_TAG)?;
@@ -140,7 +140,7 @@ fn provision_multi(json: &ModuleJson) -> Result<Box<dyn FieldFilter>, LogError> 
 fn replacements(operations: &[Operation]) -> Result<Box<dyn FieldFilter>, LogError> {
     let compiled = operations.iter().map(|Operation { regexp, value }| {
         let invalid = |error| LogError::invalid(format!("compiling regexp pattern ({regexp}): {error}"));
-        Ok((Regex::new(regexp).map_err(invalid)?, value.as_str().into()))
+        Ok((Regexp::new(regexp).map_err(invalid)?, Replacement::literal(value)))
     });
     Ok(Box::new(Replacements(compiled.collect::<Result<_, LogError>>()?)))
 }
@@ -148,19 +148,14 @@ fn replacements(operations: &[Operation]) -> Result<Box<dyn FieldFilter>, LogErr
 impl FieldFilter for Replacements {
     fn filter(&self, key: &str, value: log::Value<'_>, next: &mut dyn Visitor) {
         change_texts(key, value, next, |text| {
-            let text = &text[..text.len().min(TEXT_BYTES_MAX)];
-            let mut text = String::from_utf8_lossy(text);
-            for (regex, with) in &self.0 {
-                if let Cow::Owned(mut replaced) = regex.replace_all(&text, &**with) {
-                    let mut end = replaced.len().min(TEXT_BYTES_MAX);
-                    while !replaced.is_char_boundary(end) {
-                        end -= 1;
-                    }
-                    replaced.truncate(end);
+            let mut text = Cow::Borrowed(&text[..text.len().min(TEXT_BYTES_MAX)]);
+            for (regexp, with) in &self.0 {
+                if let Cow::Owned(mut replaced) = regexp.replace_all_plainly(&text, with) {
+                    replaced.truncate(TEXT_BYTES_MAX);
                     text = Cow::Owned(replaced);
                 }
             }
-            text.into_owned().into_bytes()
+            text.into_owned()
         });
     }
 }
