@@ -31,6 +31,7 @@ pub mod sniff;
 mod strict_sni;
 pub mod target;
 mod template;
+mod traced;
 mod trusted_proxies;
 mod unsupported;
 pub mod upstream;

@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use super::keep_body::{self, KeepBody};
 use super::routes::GroupId;
+use super::traced::Traced;
 use super::{
     Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Placeholder, Route, Routes,
     SensitiveNames,
 };
 use crate::config::http::{HANDLER_TAG, RouteList};
 use crate::config::{ModuleError, ModuleJson};
-use crate::log::{self, Logging};
+use crate::log::{self, Level, Logger, Logging};
 use crate::tls;
 
 /// Why a configuration could not be made to run.
@@ -68,6 +69,8 @@ pub struct Provision<'a> {
     background: Vec<Background>,
     sensitive: Arc<SensitiveNames>,
     logging: Arc<Logging>,
+    /// Where handlers of the server that is being built say that a request has come, if they do.
+    trace: Option<Logger>,
     tls: Option<Arc<tls::App>>,
 }
 
@@ -101,6 +104,7 @@ impl<'a> Provision<'a> {
             background: Vec::new(),
             sensitive: Arc::default(),
             logging: log::current(),
+            trace: None,
             tls: None,
         }
     }
@@ -126,6 +130,12 @@ impl<'a> Provision<'a> {
     /// The logs that what is provisioned will write to.
     pub fn logging(&self) -> &Arc<Logging> {
         &self.logging
+    }
+
+    /// Whether handlers log that a request has come to them, from now on.
+    pub(super) fn trace(&mut self, trace: bool) {
+        let logger = self.logging.logger("http.log.trace");
+        self.trace = Some(logger).filter(|logger| trace && logger.enabled(Level::Debug));
     }
 
     /// Takes up a server's named routes, which its other routes may enter.
@@ -230,7 +240,11 @@ impl<'a> Provision<'a> {
             .handlers
             .get(name)
             .ok_or_else(|| ProvisionError::Unknown { namespace: "http.handlers", name: name.to_owned() })?;
-        (row.provision)(json, self)
+        let handler = (row.provision)(json, self)?;
+        Ok(match &self.trace {
+            Some(logger) => Box::new(Traced::new(handler, json, logger.clone())),
+            None => handler,
+        })
     }
 
     /// Builds sets of matchers, one of which must match.

@@ -55,6 +55,7 @@ impl Server {
     ) -> Result<Self, ProvisionError> {
         let at = |error: ProvisionError| error.at(format!("server {name}"));
         unsupported::refuse(config).map_err(at)?;
+        ctx.trace(config.logs.as_ref().is_some_and(|logs| logs.trace));
         ctx.take_named_routes(&config.named_routes).map_err(at)?;
         let mut routes = ctx.routes(&config.routes).map_err(at)?;
         if strict_sni::is_on(config) {

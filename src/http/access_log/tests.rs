@@ -342,6 +342,16 @@ fn errors_are_logged_by_how_they_end() {
 }
 
 #[test]
+fn handlers_are_traced_without_keys() {
+    let key = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let bench = Bench::new(json!({"trace": true}), json!([{"handler": "probe", "a": [key]}]), Json::Null);
+    bench.get("/");
+    let entries = bench.entries("default.log");
+    assert_eq!((&entries[0]["logger"], &entries[0]["msg"]), (&json!("http.log.trace"), &json!("probe")));
+    assert_eq!(entries[0]["module"], json!({"a": ["REDACTED"]}));
+}
+
+#[test]
 fn a_log_that_swallows_everything_costs_nothing() {
     let config =
         serde_json::from_value(json!({"logs": {"default": {"writer": {"output": "discard"}}}})).unwrap();
