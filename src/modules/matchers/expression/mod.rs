@@ -25,7 +25,10 @@ use serde_json::{Value as Json, json};
 use self::eval::{Node, Scope};
 use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
-use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
+use crate::http::{
+    Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError,
+    is_environment_value,
+};
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
@@ -67,8 +70,19 @@ fn provision(json: &Json, ctx: &mut Provision<'_>) -> Result<Box<dyn Matcher>, P
         ExpressionJson::Named { expr, name } => (expr, name),
     };
     let invalid = |error: &dyn std::fmt::Display| ProvisionError::invalid(error.to_string());
+    mark_sensitive(&text, ctx);
     let ast = parser::parse(&text).map_err(|error| invalid(&error))?;
     Ok(Box::new(Expression(compile::compile(&ast, &name, ctx).map_err(|error| invalid(&error))?)))
+}
+
+/// If the expression looks at a value from the environment, whatever else it looks at may be compared
+/// with that, and carry a key.
+fn mark_sensitive(text: &str, ctx: &mut Provision<'_>) {
+    let names = || text.split('{').filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    let secret = names().any(|name| name.starts_with("env.") || name.starts_with("file."));
+    if secret || is_environment_value(text.as_bytes()) {
+        names().filter_map(Placeholder::parse).for_each(|placeholder| ctx.mark_sensitive(&placeholder));
+    }
 }
 
 impl Matcher for Expression {

@@ -128,3 +128,19 @@ fn error_routes_are_chosen_by_status() {
     assert_eq!(site.get("/503", &[]), (503, "503".into()));
     assert_eq!(site.get("/", &[]), (418, String::new()));
 }
+
+#[test]
+fn what_is_compared_with_the_environment_is_kept_out_of_logs() {
+    let registry = crate::modules::registry();
+    let mut ctx = Provision::new(&registry.handlers, &registry.matchers);
+    for text in [
+        "{http.request.header.X-Key} == {env.PATH} || {http.request.uri.query.key} == {env.PATH}",
+        "{http.request.header.X-Plain} == 'a' && {http.request.uri.query.q} == 'b'",
+    ] {
+        let set = serde_json::Map::from_iter([(NAME.to_owned(), json!(text))]);
+        ctx.matcher_set(&set).map(drop).unwrap();
+    }
+    let names = ctx.sensitive_names();
+    assert!(names.is_header(&"x-key".parse().unwrap()) && names.is_query_key(b"key"));
+    assert!(!names.is_header(&"x-plain".parse().unwrap()) && !names.is_query_key(b"q"));
+}
