@@ -13,13 +13,13 @@
 //! }
 //! ```
 
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::reverse_proxy::answer::HeldAnswer;
+use super::reverse_proxy::handle_response::status as status_of;
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
-use crate::config::{ModuleJson, WeakString, is_default};
+use crate::config::{ModuleJson, WeakString, is_default, parse_integer};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step, Template, Unknown,
 };
@@ -101,8 +101,8 @@ impl Copy {
         let HeldAnswer { mut answer, finish } =
             HeldAnswer::take(x).ok_or_else(|| HandlerError::internal(NoAnswer))?;
         if let Some(status) = &self.status {
-            let status = StatusCode::from_bytes(&status.render(x)).map_err(HandlerError::internal)?;
-            *answer.response.status_mut() = status;
+            let code = parse_integer(&String::from_utf8_lossy(&status.render(x)));
+            *answer.response.status_mut() = status_of(code.map_err(HandlerError::internal)?)?;
         }
         finish.finish(x, answer).await
     }

@@ -7,6 +7,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
+use http_body::Body as _;
 use smallvec::SmallVec;
 
 use super::bodies;
@@ -80,6 +81,9 @@ impl Finish {
         add_via(version, response.headers_mut());
         merge(gathered, response.headers_mut());
         *response.version_mut() = Version::default();
+        if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
         if needs_guess(&x.method, &response) {
             guess(&mut response).await;
         }
@@ -150,9 +154,8 @@ fn needs_guess(method: &Method, response: &Response) -> bool {
     let headers = response.headers();
     !headers.contains_key(CONTENT_TYPE)
         && headers.get(CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
-        && headers.contains_key(CONTENT_LENGTH)
+        && response.body().size_hint().exact().is_some_and(|length| length > 0)
         && *method != Method::HEAD
-        && !response.body().is_empty()
 }
 
 async fn guess(response: &mut Response) {
@@ -228,7 +231,8 @@ mod tests {
     #[test]
     fn only_a_body_of_known_length_and_unsaid_type_is_guessed() {
         let guessed = |fields: &[(&'static str, &'static str)], method: &Method| {
-            let mut response = Response::new(Body::from("text"));
+            let mut response =
+                Response::new(if fields.is_empty() { Body::Empty } else { Body::from("text") });
             *response.headers_mut() = map(fields);
             needs_guess(method, &response)
         };

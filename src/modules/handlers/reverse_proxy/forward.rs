@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{HOST, SET_COOKIE};
+use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use ipnet::IpNet;
@@ -279,8 +279,10 @@ impl Proxy {
         if let Some(header_up) = &self.header_up {
             header_up.apply(&mut fields, x);
         }
-        if fields.get_all(&HOST).next().is_none_or(<[u8]>::is_empty) {
-            fields.set(HOST, hostport);
+        fields.settle_host(hostport);
+        // The transport frames the message, whatever the configuration says.
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER] {
+            fields.forget(&name);
         }
         match fields.invalid() {
             None => Ok(fields),

@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::json::ResponseHandler;
+use crate::config::parse_integer;
 use crate::http::{
     AnswerMatcher, Exchange, HandlerError, Provision, ProvisionError, Response, Routes, Template, Unknown,
 };
@@ -86,13 +87,20 @@ impl ResponseHandlers {
 }
 
 fn replacement<'p>(template: &Template, x: &Exchange) -> Result<Handled<'p>, HandlerError> {
-    let code = template.render(x);
-    match StatusCode::from_bytes(&code) {
-        Ok(status) => Ok(Handled::Replace(status)),
-        // In Caddy, zero leaves the status as it is.
-        Err(_) if !code.is_empty() && code.iter().all(|digit| *digit == b'0') => Ok(Handled::PassOn),
-        Err(error) => Err(HandlerError::internal(error)),
+    match parse_integer(&String::from_utf8_lossy(&template.render(x))).map_err(HandlerError::internal)? {
+        // As in Caddy, zero leaves the status as it is.
+        0 => Ok(Handled::PassOn),
+        code => status(code).map(Handled::Replace),
     }
+}
+
+/// The status of this number.
+///
+/// # Errors
+/// 500 if there is none.
+pub fn status(code: i64) -> Result<StatusCode, HandlerError> {
+    let code = u16::try_from(code).unwrap_or(0);
+    StatusCode::from_u16(code).map_err(HandlerError::internal)
 }
 
 /// Whether a handler that copies the answer is named somewhere within.

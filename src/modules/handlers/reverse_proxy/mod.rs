@@ -8,7 +8,7 @@ mod bodies;
 mod cookie;
 mod dynamic;
 mod forward;
-mod handle_response;
+pub(super) mod handle_response;
 mod health;
 pub(super) mod hop_by_hop;
 mod hosts;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::http::{FieldValue, Fields};
@@ -76,6 +76,28 @@ impl<'a> Overlay<'a> {
         self.extra.push((name, value.into()));
     }
 
+    /// Takes back what was said of the field.
+    pub fn forget(&mut self, name: &HeaderName) {
+        self.extra.retain(|(extra, _)| extra != name);
+    }
+
+    /// Sees to it that there is one host: of several the last, and `default` if there is none.
+    pub fn settle_host(&mut self, default: &'a [u8]) {
+        let mut hosts = self.extra.iter().filter(|(name, _)| *name == HOST);
+        let last = match (hosts.next(), hosts.next_back()) {
+            (None, _)
+                if !self.omit.contains(&HOST)
+                    && self.below.get(HOST).is_some_and(|host| !host.is_empty()) =>
+            {
+                return;
+            }
+            (None, _) => None,
+            (Some((_, only)), None) if !only.is_empty() => return,
+            (Some((_, first)), last) => Some(last.map_or(first, |(_, last)| last).clone()),
+        };
+        self.set(HOST, last.filter(|host| !host.is_empty()).unwrap_or(Cow::Borrowed(default)));
+    }
+
     /// All values of one field.
     pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
         let kept = (!self.is_changed(name)).then(|| self.below.get_all(name));
@@ -121,7 +143,7 @@ impl<'a> Fields<'a> for Overlay<'a> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{ACCEPT, CONNECTION, HOST, VIA};
+    use http::header::{ACCEPT, CONNECTION, VIA};
 
     use super::*;
 
@@ -172,6 +194,22 @@ mod tests {
         fields.set(HOST, &b"other"[..]);
         fields.remove(&HOST);
         assert_eq!(seen(&fields), ["connection: close", "via: 1.1 d|1.1 e"]);
+    }
+
+    #[test]
+    fn one_host_is_left() {
+        let below = below();
+        let host = |change: fn(&mut Overlay<'_>)| {
+            let mut fields = Overlay::new(&below);
+            change(&mut fields);
+            fields.settle_host(b"upstream");
+            String::from_utf8(fields.values(&HOST).join(&b"|"[..])).unwrap()
+        };
+        assert_eq!(host(|_| {}), "h");
+        assert_eq!(host(|fields| fields.remove(&HOST)), "upstream");
+        assert_eq!(host(|fields| fields.set(HOST, &b""[..])), "upstream");
+        assert_eq!(host(|fields| fields.set(HOST, &b"set"[..])), "set");
+        assert_eq!(host(|fields| fields.append(HOST, &b"last"[..])), "last");
     }
 
     #[test]
