@@ -39,9 +39,11 @@ impl ConnInfo {
         self.wire.push_interim(&head);
     }
 
-    /// From the present answer on the connection is a tunnel and no HTTP any more.
-    pub fn begin_tunnel(&self) {
-        self.wire.begin_tunnel();
+    /// From the present answer on the connection is a tunnel and no HTTP any more; false if the client
+    /// has already sent what could not be read as HTTP.
+    #[must_use]
+    pub fn begin_tunnel(&self) -> bool {
+        self.wire.begin_tunnel()
     }
 }
 

@@ -10,6 +10,7 @@ mod docs;
 mod entrypoint;
 mod images;
 mod logs;
+mod proxy;
 mod readme;
 mod support;
 mod tidy;

@@ -93,9 +93,13 @@ impl Wire {
         self.in_flight.load(Relaxed) == 0
     }
 
-    /// From now on the bytes are not HTTP any more.
-    pub(crate) fn begin_tunnel(&self) {
-        self.tunnel.store(true, Relaxed);
+    /// From now on the bytes are not HTTP any more. That can't be if bytes behind the request have
+    /// already been refused as HTTP: they are lost.
+    #[must_use]
+    pub(crate) fn begin_tunnel(&self) -> bool {
+        let begins = self.refused_at.load(Relaxed) == 0;
+        self.tunnel.store(begins, Relaxed);
+        begins
     }
 
     pub(super) fn is_tunnel(&self) -> bool {

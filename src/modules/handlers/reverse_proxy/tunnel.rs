@@ -40,6 +40,8 @@ enum UpgradeError {
     OtherProtocol,
     #[error("no connection to switch")]
     NoConnection,
+    #[error("client spoke the new protocol before it was agreed on")]
+    TooEarly,
 }
 
 impl Tunnels {
@@ -71,7 +73,9 @@ impl Tunnels {
         let (Some((upstream, early)), Some(client)) = (upstream, client) else {
             return Err(bad(UpgradeError::NoConnection));
         };
-        x.conn.begin_tunnel();
+        if !x.conn.begin_tunnel() {
+            return Err(HandlerError::new(StatusCode::BAD_REQUEST, UpgradeError::TooEarly));
+        }
         let (timeout, buffer_bytes, close_delay) = (self.timeout, self.buffer_bytes, self.close_delay);
         let mut configuration = self.configuration.subscribe();
         tokio::spawn(async move {
