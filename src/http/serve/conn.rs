@@ -216,6 +216,7 @@ where
     let conn = Arc::new(conn);
     let limits = slot.bound().server.limits().clone();
     conn.wire.limit_idle(limits.idle_timeout);
+    conn.wire.multiplex();
     let registered = Registered::new(conn.clone(), slot.id());
     if slot.is_closed() {
         conn.wire.drain();

@@ -163,7 +163,36 @@ pub(super) fn find_end(bytes: &[u8], line: &mut usize) -> Result<Option<usize>, 
 }
 
 /// Checks a complete head and says what follows it.
-pub(super) fn check(head: &[u8]) -> Result<Follows, Refusal> {
+///
+/// An upgrade that a request with a body asks for is ignored, as RFC 9110 section 7.8 allows, and
+/// taken out of the head. hyper would let go of such a connection without a proper end as soon as
+/// the answer is written and the body isn't read, whether or not anything was upgraded.
+pub(super) fn check(head: &mut [u8]) -> Result<Follows, Refusal> {
+    let (follows, upgrades) = look_at(head)?;
+    if upgrades && follows != Follows::Head {
+        ignore_upgrade(head);
+    }
+    Ok(follows)
+}
+
+/// Gives `Upgrade` fields the name of another one that no proxy passes on and nobody heeds here.
+fn ignore_upgrade(head: &mut [u8]) {
+    const ASKED: &[u8; 7] = b"upgrade";
+    const UNHEEDED: &[u8; 7] = b"trailer";
+    let mut line = 0;
+    while let Some(length) = memchr::memchr(b'\n', &head[line..]) {
+        line += length + 1;
+        if let Some(name) = head.get_mut(line..line + ASKED.len() + 1)
+            && name.ends_with(b":")
+            && name[..ASKED.len()].eq_ignore_ascii_case(ASKED)
+        {
+            name[..ASKED.len()].copy_from_slice(UNHEEDED);
+        }
+    }
+}
+
+/// What follows a head, and whether it asks for an upgrade.
+fn look_at(head: &[u8]) -> Result<(Follows, bool), Refusal> {
     let (version, mut rest) = request_line(head)?;
     let mut seen = Seen::default();
     while rest != b"\r\n" {
@@ -172,12 +201,13 @@ pub(super) fn check(head: &[u8]) -> Result<Follows, Refusal> {
     if version == 1 && seen.hosts == 0 {
         return Err(Refusal::MissingHost);
     }
-    Ok(match (seen.chunked, seen.length) {
+    let follows = match (seen.chunked, seen.length) {
         (true, Some(_)) => return Err(Refusal::BadRequest),
         (true, None) => Follows::Chunks,
         (false, None | Some(0)) => Follows::Head,
         (false, Some(length)) => Follows::Length(length),
-    })
+    };
+    Ok((follows, seen.upgrades))
 }
 
 /// What the fields read so far say of framing.
@@ -186,6 +216,7 @@ struct Seen {
     hosts: u8,
     length: Option<u64>,
     chunked: bool,
+    upgrades: bool,
 }
 
 /// Checks the request line; returns HTTP/1's minor version and what is behind the line.
@@ -217,7 +248,15 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     let form = match target {
         [b'/', ..] | b"*" => true,
         [] => false,
-        _ => method == b"CONNECT" || memchr::memmem::find(target, b"://").is_some_and(|at| at > 0),
+        _ if method == b"CONNECT" => is_authority(target),
+        _ => match memchr::memmem::find(target, b"://") {
+            None | Some(0) => false,
+            Some(at) => {
+                let behind = &target[at + 3..];
+                let end = behind.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+                is_authority(&behind[..end.unwrap_or(behind.len())])
+            }
+        },
     };
     if !form {
         return Err(Refusal::BadRequest);
@@ -230,6 +269,11 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Whether a target's authority can take the place of the Host field, which the target beats.
+fn is_authority(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is(*byte, HOST))
 }
 
 /// Checks one field; returns what is behind it.
@@ -248,6 +292,7 @@ fn field<'a>(rest: &'a [u8], version: u8, seen: &mut Seen) -> Result<&'a [u8], R
     let (value, rest) = rest.split_at(length);
     let Some(rest) = rest.strip_prefix(b"\r\n") else { return Err(Refusal::BadRequest) };
     match name.len() {
+        7 if name.eq_ignore_ascii_case(b"upgrade") => seen.upgrades = true,
         4 if name.eq_ignore_ascii_case(b"host") => host(value.trim_ascii(), seen)?,
         14 if name.eq_ignore_ascii_case(b"content-length") => length_field(value.trim_ascii(), seen)?,
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => coding(value.trim_ascii(), version, seen)?,
@@ -274,8 +319,9 @@ fn length_field(value: &[u8], seen: &mut Seen) -> Result<(), Refusal> {
     if seen.length.is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::BadRequest);
     }
-    let number = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-    seen.length = Some(number.ok_or(Refusal::BadRequest)?);
+    let number = std::str::from_utf8(value).ok().and_then(|digits| digits.parse::<i64>().ok());
+    // More than a signed number holds is read as something else by too many.
+    seen.length = Some(number.ok_or(Refusal::BadRequest)?.unsigned_abs());
     Ok(())
 }
 
@@ -297,7 +343,7 @@ mod tests {
     fn judge(head: &[u8]) -> Result<Follows, Refusal> {
         let mut line = 0;
         match find_end(head, &mut line)? {
-            Some(end) => check(&head[..end]),
+            Some(end) => check(&mut head[..end].to_vec()),
             None => panic!("no end in {:?}", String::from_utf8_lossy(head)),
         }
     }
@@ -347,6 +393,11 @@ mod tests {
             (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", BadRequest),
             (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", BadRequest),
             (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", BadRequest),
+            (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length: 9223372036854775808\r\n\r\n", BadRequest),
+            (b"GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
+            (b"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
+            (b"GET http://a\"b/ HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
+            (b"CONNECT u@h:1 HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
             (
                 b"P / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
                 BadRequest,
@@ -356,6 +407,21 @@ mod tests {
             (b"P / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", BadRequest),
         ] {
             assert_eq!(judge(head), Err(refusal), "{:?}", String::from_utf8_lossy(head));
+        }
+    }
+
+    #[test]
+    fn an_upgrade_beside_a_body_is_not_asked_for() {
+        let seen = |fields: &str| {
+            let mut head = format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n").into_bytes();
+            check(&mut head).unwrap();
+            String::from_utf8(head).unwrap()
+        };
+        let asked = "UPGRADE: h2c\r\nX: Upgrade: y\r\nUpgrade:a\r\nUpgraded: b\r\n";
+        assert!(seen(asked).contains(asked));
+        let masked = "trailer: h2c\r\nX: Upgrade: y\r\ntrailer:a\r\nUpgraded: b\r\n";
+        for body in ["Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n"] {
+            assert!(seen(&format!("{asked}{body}")).contains(masked));
         }
     }
 

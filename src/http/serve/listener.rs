@@ -1,6 +1,7 @@
 //! Listening sockets, and what stands behind each of them.
 
 use std::fs::{self, Permissions};
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::NetworkAddress;
@@ -184,7 +185,23 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
 
     /// Has the kernel ask now and then whether the client is still there.
     fn keep_alive(&self, params: &TcpKeepalive);
+
+    /// Tells of the client's end, even if nobody reads what the client sent before.
+    ///
+    /// # Errors
+    /// There is no descriptor left for it.
+    fn gone(&self) -> io::Result<Gone>;
 }
+
+/// Is ready once a client has ended its side of the connection.
+pub(super) type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Whom this interest wakes learns of a peer's end, but not of every byte.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const END: Interest = Interest::PRIORITY;
+/// Elsewhere nothing tells them apart; then a stalled client counts as there until it is read from.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const END: Interest = Interest::ERROR;
 
 impl Transport for TcpStream {
     fn local(&self) -> Option<SocketAddr> {
@@ -197,6 +214,11 @@ impl Transport for TcpStream {
             tracing::debug!(%error, "TCP keep-alive");
         }
     }
+
+    fn gone(&self) -> io::Result<Gone> {
+        let same = TcpStream::from_std(self.as_fd().try_clone_to_owned()?.into())?;
+        Ok(Box::pin(async move { drop(same.ready(END).await) }))
+    }
 }
 
 impl Transport for UnixStream {
@@ -205,6 +227,11 @@ impl Transport for UnixStream {
     }
 
     fn keep_alive(&self, _: &TcpKeepalive) {}
+
+    fn gone(&self) -> io::Result<Gone> {
+        let same = UnixStream::from_std(self.as_fd().try_clone_to_owned()?.into())?;
+        Ok(Box::pin(async move { drop(same.ready(END).await) }))
+    }
 }
 
 impl<T: Transport> Transport for Rewind<T> {
@@ -215,6 +242,10 @@ impl<T: Transport> Transport for Rewind<T> {
     fn keep_alive(&self, params: &TcpKeepalive) {
         self.io.keep_alive(params);
     }
+
+    fn gone(&self) -> io::Result<Gone> {
+        self.io.gone()
+    }
 }
 
 impl<T: Transport> Transport for tokio_rustls::server::TlsStream<T> {
@@ -224,6 +255,10 @@ impl<T: Transport> Transport for tokio_rustls::server::TlsStream<T> {
 
     fn keep_alive(&self, params: &TcpKeepalive) {
         self.get_ref().0.keep_alive(params);
+    }
+
+    fn gone(&self) -> io::Result<Gone> {
+        self.get_ref().0.gone()
     }
 }
 

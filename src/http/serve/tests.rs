@@ -1,5 +1,9 @@
 //! The engine over real sockets.
 
+mod early;
+mod leaving;
+mod relay;
+
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -34,6 +38,9 @@ impl Handler for Echo {
                 x.conn.send_interim(StatusCode::EARLY_HINTS, &hints);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+            if x.uri.path() == "/slow" {
+                tokio::time::sleep(Duration::from_millis(2500)).await;
+            }
             let body = match std::mem::take(&mut x.body).collect().await {
                 Ok(body) => body.to_bytes(),
                 Err(error) => return Outcome::Fail(HandlerError::new(StatusCode::BAD_REQUEST, error)),
@@ -48,11 +55,14 @@ impl Handler for Echo {
 
 static ECHO: HandlerType = HandlerType { id: "echo", provision: |_, _| Ok(Box::new(Echo)) };
 
-/// A server that echoes, with some settings.
+/// A server with some settings; it echoes if they name no routes.
 fn server(settings: &str) -> Arc<Server> {
     let mut config: ServerConfig = serde_json::from_str(settings).unwrap();
-    config.routes = serde_json::from_str(r#"[{"handle":[{"handler":"echo"}]}]"#).unwrap();
-    let (handlers, matchers) = (HashMap::from([("echo", &ECHO)]), HashMap::new());
+    if config.routes.is_empty() {
+        config.routes = serde_json::from_str(r#"[{"handle":[{"handler":"echo"}]}]"#).unwrap();
+    }
+    let handlers = [&ECHO, &relay::RELAY, &relay::SILENT].map(|handler| (handler.id, handler));
+    let (handlers, matchers) = (HashMap::from(handlers), HashMap::new());
     Arc::new(Server::provision("test", &config, &mut Provision::new(&handlers, &matchers)).unwrap())
 }
 
@@ -262,6 +272,14 @@ fn a_connection_that_waits_too_long_for_its_next_request_is_closed() {
     let mut stream = gate.connect();
     stream.write_all(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     assert!(read_all(&mut stream).ends_with("GET /a 0"));
+}
+
+#[test]
+fn a_connection_whose_client_waits_for_its_answer_is_not_idle() {
+    let gate = Gate::start(r#"{"idle_timeout":1000000000}"#);
+    let mut stream = gate.connect();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert!(read_until(&mut stream, " 0").ends_with("GET /slow 0"));
 }
 
 #[test]

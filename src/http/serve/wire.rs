@@ -24,8 +24,10 @@ pub struct Wire {
     requests: AtomicU32,
     /// Requests that are being answered; with HTTP/2 there may be several.
     in_flight: AtomicU32,
-    /// With HTTP/2: how long, in seconds, the connection may be without a request.
+    /// How long, in seconds, the connection may be without a request; 0 for ever.
     idle_seconds: AtomicU32,
+    /// Requests come beside each other (HTTP/2), and no guard sees them.
+    multiplexed: AtomicBool,
     /// The second (see [`seconds`]) at which waiting to read, or to write, ends; 0 for never.
     read_deadline: AtomicU32,
     write_deadline: AtomicU32,
@@ -38,6 +40,8 @@ pub struct Wire {
     draining: AtomicBool,
     /// The connection has left HTTP behind.
     tunnel: AtomicBool,
+    /// The guard has something that waits for the end of the present answer.
+    waits_for_end: AtomicBool,
     has_interim: AtomicBool,
     interim: Mutex<Vec<u8>>,
     has_trailers: AtomicBool,
@@ -54,7 +58,7 @@ impl Wire {
         let number = self.requests.load(Relaxed).wrapping_add(1);
         self.requests.store(number, Relaxed);
         self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);
-        if self.idle_seconds.load(Relaxed) != 0 {
+        if self.multiplexed.load(Relaxed) {
             self.limit_read(None);
         }
         if self.refused_at.load(Relaxed) != number {
@@ -72,20 +76,40 @@ impl Wire {
         if left == 0 && idle != 0 {
             self.limit_read(Some(Duration::from_secs(idle.into())));
         }
+        if self.waits_for_end.load(Relaxed) {
+            self.waits_for_end.store(false, Relaxed);
+            self.waker.wake();
+        }
     }
 
-    /// From now on the connection may be without a request for `limit` only. This is for HTTP/2,
-    /// where no guard sees how requests follow each other.
+    /// After an answer the connection may be without a request for `limit` only.
     pub(super) fn limit_idle(&self, limit: Option<Duration>) {
         let seconds = limit.map_or(0, |limit| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX).max(1));
         self.idle_seconds.store(seconds, Relaxed);
-        self.limit_read(limit);
+    }
+
+    /// This is HTTP/2, where no guard sees how requests follow each other. Being without one counts
+    /// from now on.
+    pub(super) fn multiplex(&self) {
+        self.multiplexed.store(true, Relaxed);
+        let idle = self.idle_seconds.load(Relaxed);
+        self.limit_read((idle != 0).then(|| Duration::from_secs(idle.into())));
     }
 
     /// Request `number` will be refused.
     pub(super) fn refuse(&self, number: u32, refusal: Refusal) {
         self.refused_at.store(number, Relaxed);
         self.refusal.store(refusal as u8, Relaxed);
+    }
+
+    /// Requests that were answered or are being answered.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Has the connection woken when the present answer ends.
+    pub(super) fn wake_at_end(&self) {
+        self.waits_for_end.store(true, Relaxed);
     }
 
     /// Whether no request is being answered.
