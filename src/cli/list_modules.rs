@@ -33,7 +33,6 @@ const BUILT_IN: &[&str] = &[
     "http.authentication.hashes.argon2id",
     "http.authentication.hashes.bcrypt",
     "http.authentication.providers.http_basic",
-    "http.ip_sources.static",
     "pki",
     "tls",
     "tls.certificates.automate",
