@@ -25,7 +25,7 @@ use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, canonical_header_name, is_default};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, HeaderOps, Outcome, Provision, ProvisionError, Response,
-    ResponseFilter, ResponseHeaderOps, Step,
+    ResponseFilter, ResponseHeaderOps, Step, TextPattern,
 };
 use crate::module::Module;
 
@@ -118,12 +118,24 @@ struct Compiled {
     response: Option<ResponseHeaderOps>,
 }
 
-fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
+fn provision(json: &ModuleJson, ctx: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
     let config: Headers = json.decode(HANDLER_TAG)?;
     Ok(Box::new(Compiled {
-        request: config.request.as_ref().map(HeaderOps::compile).transpose()?,
+        request: config.request.as_ref().map(|ops| request_ops(ops, ctx)).transpose()?,
         response: config.response.as_ref().map(ResponseHeaderOps::compile).transpose()?,
     }))
+}
+
+/// Compiles changes to a request. A field that they put a value from the environment into is kept out
+/// of logs: what is logged of an error is the request as handlers have left it.
+fn request_ops(ops: &HeaderOpsJson, ctx: &mut Provision<'_>) -> Result<HeaderOps, ProvisionError> {
+    for (name, values) in ops.add.iter().chain(&ops.set) {
+        if values.iter().any(|value| TextPattern::is_secret(value)) {
+            // A name with placeholders is not known yet.
+            let _ = name.parse().map(|name| ctx.mark_sensitive_header(name));
+        }
+    }
+    HeaderOps::compile(ops)
 }
 
 impl Handler for Compiled {
@@ -253,5 +265,19 @@ mod tests {
     fn deferred_changes_are_lost_with_the_answer_they_were_for() {
         let directives = "header >X-Late 1\nheader X-Now 1\nerror 404\nhandle_errors {\nrespond no\n}";
         assert_eq!(answer(directives, "/", &["x-late", "x-now"]), ["x-late=", "x-now=1"]);
+    }
+
+    #[test]
+    fn keys_that_are_put_into_requests_are_kept_out_of_logs() {
+        let registry = crate::modules::registry();
+        let mut ctx = Provision::new(&registry.handlers, &registry.matchers);
+        let json = serde_json::json!({
+            "handler": "headers",
+            "request": {"set": {"X-Key": ["Token {env.PATH}"], "X-Plain": ["plain"]}},
+        });
+        ctx.handler(&serde_json::from_value(json).unwrap()).map(drop).unwrap();
+        let names = ctx.sensitive_names();
+        assert!(names.is_header(&"x-key".parse().unwrap()));
+        assert!(!names.is_header(&"x-plain".parse().unwrap()));
     }
 }

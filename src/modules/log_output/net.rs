@@ -33,6 +33,8 @@ pub(super) static MODULE: Module = Module {
 };
 
 const NAME: &str = "net";
+/// The networks that entries can be sent by.
+const NETWORKS: [&str; 8] = ["tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram"];
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/writer/net/>).
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -79,6 +81,10 @@ fn provision(json: &ModuleJson) -> Result<Option<Destination>, LogError> {
     if !address.is_unix() && address.port_count() != 1 {
         return Err(LogError::invalid("multiple ports not supported"));
     }
+    let network = address.network.as_str();
+    if !NETWORKS.contains(&network) {
+        return Err(LogError::invalid(format!("logs can't be sent by network '{network}'")));
+    }
     if writer.dial_timeout < Duration::ZERO {
         return Err(LogError::invalid("timeout cannot be less than 0"));
     }
@@ -108,6 +114,7 @@ mod tests {
         assert_eq!(net("udp/localhost:514").as_deref(), Ok("udp/localhost:514"));
         assert_eq!(net("localhost:514").as_deref(), Ok("localhost:514"));
         assert_eq!(net("localhost:1-2").unwrap_err(), "multiple ports not supported");
+        assert!(net("unixpacket//tmp/socket").unwrap_err().contains("unixpacket"));
         assert!(net("tcp/{env.SURELY_NOT_SET_ANYWHERE}:1").is_err());
     }
 }
