@@ -2,7 +2,8 @@
 //!
 //! A block of `request` behind one of `caddyfile` is sent to a gateway with that Caddyfile, and the block of
 //! `response` behind it is the answer: the status, header fields that must be among the answer's, an empty line, the
-//! body. In the Caddyfiles of pages the port is 8080.
+//! body. In the Caddyfiles of pages the port is 8080, and there is a certificate: `cert.pem`, `key.pem`, and
+//! `clients-ca.pem` for clients.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -53,6 +54,11 @@ fn command(args: &[&str], folder: &Path) -> Result<(), String> {
 fn check(caddyfile: &str, exchanges: &[(&str, &str)]) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
+    let certificate = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
+    for name in ["cert.pem", "clients-ca.pem"] {
+        std::fs::write(folder.path().join(name), certificate.cert.pem()).unwrap();
+    }
+    std::fs::write(folder.path().join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
     std::fs::write(folder.path().join("Caddyfile"), caddyfile).unwrap();
     command(&["fmt", "--diff"], folder.path())?;
     command(&["validate", "--config", "Caddyfile"], folder.path())?;
