@@ -82,7 +82,7 @@ fn parse_http(rest: &str) -> Option<Option<Placeholder>> {
     let (first, rest) = rest.split_once('.').unwrap_or((rest, ""));
     Some(Some(match (first, rest) {
         ("request", rest) => return parse_request(rest),
-        ("vars", name) if !name.is_empty() => Placeholder::Var(name.into()),
+        ("vars", name) => Placeholder::Var(name.into()),
         ("error", "") => Placeholder::Error(ErrorField::Whole),
         ("error", "status_code") => Placeholder::Error(ErrorField::StatusCode),
         ("error", "status_text") => Placeholder::Error(ErrorField::StatusText),
