@@ -1,4 +1,4 @@
-//! The pages of `docs/directives`: every Caddyfile in them is well-formed and valid, and answers as the page says.
+//! The pages of `docs`: every Caddyfile in them is well-formed and valid, and answers as the page says.
 //!
 //! A block of `request` behind one of `caddyfile` is sent to a gateway with that Caddyfile, and the block of
 //! `response` behind it is the answer: the status, header fields that must be among the answer's, an empty line, the
@@ -110,8 +110,9 @@ fn compare(expected: &str, answer: &Answer) -> Result<(), String> {
 fn the_caddyfiles_of_all_pages_do_what_the_pages_say() {
     let mut pages = 0;
     let mut wrong = Vec::new();
-    for entry in std::fs::read_dir(repository("docs/directives")).unwrap() {
-        let path = entry.unwrap().path();
+    let folders = ["docs", "docs/directives", "docs/matchers"].map(repository);
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         let blocks = blocks(&std::fs::read_to_string(&path).unwrap());
         pages += 1;
         for (at, block) in blocks.iter().enumerate().filter(|(_, block)| block.language == "caddyfile") {
