@@ -60,6 +60,12 @@ fn check(caddyfile: &str, exchanges: &[(&str, &str)]) -> Result<(), String> {
     }
     std::fs::write(folder.path().join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
     std::fs::write(folder.path().join("Caddyfile"), caddyfile).unwrap();
+    // The files that pages about TLS speak of.
+    let pair = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
+    for file in ["cert.pem", "clients-ca.pem"] {
+        std::fs::write(folder.path().join(file), pair.cert.pem()).unwrap();
+    }
+    std::fs::write(folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
     command(&["fmt", "--diff"], folder.path())?;
     command(&["validate", "--config", "Caddyfile"], folder.path())?;
     if exchanges.is_empty() {
