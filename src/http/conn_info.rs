@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 
 use super::serve::Wire;
@@ -33,7 +34,10 @@ impl ConnInfo {
         let reason = status.canonical_reason().unwrap_or("");
         head.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
         for (name, value) in headers {
-            super::upstream::write_field(&mut head, name, value.as_bytes());
+            // An interim answer has no body, whatever it says.
+            if !matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING) {
+                super::upstream::write_field(&mut head, name, value.as_bytes());
+            }
         }
         head.extend_from_slice(b"\r\n");
         self.wire.push_interim(&head);

@@ -40,5 +40,7 @@ pub use policy::{ConnectionPolicies, HttpVersions};
 pub use provider::{is_cipher_suite, is_curve, is_protocol_version, provider};
 pub use storage::FileStorage;
 pub use store::CertificateStore;
+#[cfg(test)]
+pub(crate) use testing::careless_client;
 pub use trust_pool::TrustPool;
 pub use trust_store::{TrustError, TrustStore};

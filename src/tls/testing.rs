@@ -17,7 +17,7 @@ pub(super) fn careless_verifier() -> Arc<dyn ServerCertVerifier> {
 }
 
 /// A client that takes any certificate.
-pub(super) fn careless_client() -> ClientConfig {
+pub(crate) fn careless_client() -> ClientConfig {
     ClientConfig::builder_with_provider(provider().clone())
         .with_safe_default_protocol_versions()
         .unwrap()

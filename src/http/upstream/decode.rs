@@ -95,8 +95,9 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'stati
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
             return Err("malformed Content-Length");
         }
-        let number = value.to_str().ok().and_then(|digits| digits.parse::<u64>().ok());
-        let Some(number) = number else { return Err("malformed Content-Length") };
+        // More than a signed number holds is read as something else by too many.
+        let number = value.to_str().ok().and_then(|digits| digits.parse::<i64>().ok());
+        let Some(number) = number.map(i64::unsigned_abs) else { return Err("malformed Content-Length") };
         if length.is_some_and(|length| length != number) {
             return Err("differing Content-Length fields");
         }

@@ -163,9 +163,9 @@ async fn handshake(dial: &Dial, tls: &TlsDial, io: UpstreamIo) -> Result<Upstrea
 
 impl UpstreamIo {
     /// The connection without its clock, for looks that don't wait.
-    pub(super) fn untimed(&self) -> &Self {
+    pub(super) fn untimed(&mut self) -> &mut Self {
         match self {
-            Self::Timed(timed) => &timed.io,
+            Self::Timed(timed) => &mut timed.io,
             io => io,
         }
     }

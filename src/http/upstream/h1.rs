@@ -8,14 +8,14 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Frame;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 
 use super::Reason;
 use super::decode::{Chunked, Framing, Piece, framing};
@@ -87,33 +87,37 @@ impl H1 {
     }
 
     /// Whether an idle connection is still open with nothing to read on it.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         let read = match self.io.untimed() {
             UpstreamIo::Tcp(io) => io.try_read(&mut byte),
             UpstreamIo::Unix(io) => io.try_read(&mut byte),
-            // A TLS session may have records of its own to read, such as tickets; only the end of
-            // the stream counts.
-            UpstreamIo::Tls(io) => match io.get_ref().0.untimed() {
-                UpstreamIo::Tcp(io) => peek(io),
-                _ => Err(io::ErrorKind::WouldBlock.into()),
-            },
-            UpstreamIo::Timed(_) => Err(io::ErrorKind::WouldBlock.into()),
+            // A session has records of its own to read, such as tickets. Only it can tell them from an
+            // answer that nobody asked for.
+            UpstreamIo::Tls(io) => {
+                let mut buf = ReadBuf::new(&mut byte);
+                return Pin::new(io)
+                    .poll_read(&mut Context::from_waker(Waker::noop()), &mut buf)
+                    .is_pending();
+            }
+            UpstreamIo::Timed(_) => return false,
         };
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Sends and receives until an answer's head is complete. Interim answers are heads too.
     ///
-    /// `head_bytes_left` bounds this head and all interim ones before it together.
+    /// `head_bytes_left` bounds this head and all interim ones before it together; `looked_at` is how
+    /// much of this one has come without its end.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         head_bytes_left: &mut usize,
+        looked_at: &mut usize,
     ) -> Poll<Result<Head, UpstreamErrorKind>> {
         let uploading = self.poll_upload(cx);
         loop {
-            if !self.rest.is_empty()
+            if may_end(&self.rest, *looked_at)
                 && let Some((head, length)) = parse_head(&self.rest)?
             {
                 if length > *head_bytes_left {
@@ -140,7 +144,8 @@ impl H1 {
                 };
                 return Poll::Ready(Err(uploading.unwrap_or(cut)));
             }
-            self.rest = if self.rest.is_empty() { more } else { [&self.rest[..], &more[..]].concat().into() };
+            *looked_at = self.rest.len();
+            self.rest = if self.rest.is_empty() { more } else { join(std::mem::take(&mut self.rest), &more) };
         }
     }
 
@@ -163,8 +168,12 @@ impl H1 {
 
     /// Settles how the body behind `head` is framed and whether the connection outlives it.
     pub(super) fn begin_body(&mut self, method: &Method, head: &Head) -> Result<(), UpstreamErrorKind> {
+        if head.version == Version::HTTP_10 && head.headers.contains_key(TRANSFER_ENCODING) {
+            // RFC 9112 section 6.1: such a message can't be trusted to end where it says.
+            return Err(UpstreamErrorKind::BadAnswer("Transfer-Encoding in HTTP/1.0"));
+        }
         self.framing = framing(method, head.status, &head.headers).map_err(UpstreamErrorKind::BadAnswer)?;
-        self.reusable = self.framing != Framing::Close && keeps_alive(head);
+        self.reusable = self.framing != Framing::Close && keeps_alive(head) && !goes_on(method, head);
         Ok(())
     }
 
@@ -235,15 +244,32 @@ impl H1 {
     }
 }
 
-/// Looks for the end of the stream behind a TLS session without taking anything.
-fn peek(io: &tokio::net::TcpStream) -> io::Result<usize> {
-    let socket = socket2::SockRef::from(io);
-    let mut byte = [std::mem::MaybeUninit::uninit()];
-    match socket.peek(&mut byte) {
-        Ok(0) => Ok(0),
-        Ok(_) => Err(io::ErrorKind::WouldBlock.into()),
-        Err(error) => Err(error),
+/// Whether the upstream may think that something comes behind this answer where we know of nothing:
+/// a tunnel behind a 2xx to CONNECT, or the body that a 204 can't have.
+fn goes_on(method: &Method, head: &Head) -> bool {
+    if *method == Method::CONNECT {
+        return head.status.is_success();
     }
+    head.status == StatusCode::NO_CONTENT
+        && (head.headers.contains_key(TRANSFER_ENCODING)
+            || head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
+}
+
+/// Whether the end of a head may be in `bytes`, of which so many were looked at before.
+fn may_end(bytes: &[u8], looked_at: usize) -> bool {
+    if looked_at == 0 {
+        return !bytes.is_empty();
+    }
+    // An empty line's end may be what was missing.
+    let tail = &bytes[looked_at.saturating_sub(3)..];
+    memchr::memchr_iter(b'\n', tail).any(|lf| matches!(tail[lf + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+/// One behind the other. What comes in many pieces is not copied anew for each.
+fn join(bytes: Bytes, more: &[u8]) -> Bytes {
+    let mut joined = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
+    joined.extend_from_slice(more);
+    joined.freeze()
 }
 
 /// What can be read now; empty at the end of the stream.
@@ -331,6 +357,7 @@ impl UpstreamBody {
 pub(super) struct ReadHead<'a> {
     pub(super) conn: &'a mut H1,
     pub(super) head_bytes_left: &'a mut usize,
+    pub(super) looked_at: usize,
 }
 
 impl Future for ReadHead<'_> {
@@ -338,6 +365,6 @@ impl Future for ReadHead<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        this.conn.poll_head(cx, this.head_bytes_left)
+        this.conn.poll_head(cx, this.head_bytes_left, &mut this.looked_at)
     }
 }

@@ -239,8 +239,11 @@ impl Transport {
     ) -> Result<Head, UpstreamErrorKind> {
         let mut head_bytes_left = self.options.head_bytes_max;
         for _ in 0..INTERIM_MAX {
-            let head = ReadHead { conn, head_bytes_left: &mut head_bytes_left }.await?;
+            let head = ReadHead { conn, head_bytes_left: &mut head_bytes_left, looked_at: 0 }.await?;
             match head.status {
+                StatusCode::SWITCHING_PROTOCOLS if conn.upload.is_some() => {
+                    return Err(UpstreamErrorKind::BadAnswer("101 in the middle of the request"));
+                }
                 StatusCode::SWITCHING_PROTOCOLS if request.upgrade => return Ok(head),
                 StatusCode::SWITCHING_PROTOCOLS => {
                     return Err(UpstreamErrorKind::BadAnswer("101 that nobody asked for"));

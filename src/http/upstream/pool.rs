@@ -29,7 +29,7 @@ thread_local! {
 pub(super) fn take(key: &PoolKey) -> Option<Box<H1>> {
     POOL.with_borrow_mut(|pool| {
         let idle = pool.get_mut(key)?;
-        while let Some(Idle { conn, expires }) = idle.pop() {
+        while let Some(Idle { mut conn, expires }) = idle.pop() {
             if expires > Instant::now() && conn.is_quiet() {
                 return Some(conn);
             }
@@ -60,7 +60,7 @@ pub(crate) fn sweep() {
     let now = Instant::now();
     POOL.with_borrow_mut(|pool| {
         pool.retain(|_, idle| {
-            idle.retain(|idle| idle.expires > now && idle.conn.is_quiet());
+            idle.retain_mut(|idle| idle.expires > now && idle.conn.is_quiet());
             !idle.is_empty()
         });
     });

@@ -1,5 +1,7 @@
 //! Requests over real sockets to upstreams that follow a script.
 
+mod hostile;
+
 use std::future::Future;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
