@@ -41,13 +41,15 @@ fn bytes_pass_both_ways_until_a_side_ends() {
 }
 
 #[test]
-fn who_speaks_before_the_protocol_is_agreed_on_gets_no_tunnel() {
+fn what_is_said_before_the_protocol_is_agreed_on_goes_into_the_tunnel() {
     let upstream = echoing();
     let gateway = Gateway::with(&format!("reverse_proxy 127.0.0.1:{}", upstream.port));
     let mut client = gateway.connect();
     client.send(&format!("{ASK}early\n"));
     let head = client.head();
-    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(client.line(), "first\n");
+    assert_eq!(client.line(), "early\n");
 }
 
 #[test]
