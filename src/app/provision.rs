@@ -113,6 +113,9 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
     if config.admin.as_ref().is_some_and(|admin| admin.remote.is_some() || admin.identity.is_some()) {
         return Err(LoadError::Unsupported("remote administration (admin.remote, admin.identity)"));
     }
+    if config.apps.http.as_ref().is_some_and(|http| http.metrics.is_some()) {
+        return Err(LoadError::Unsupported("gathering metrics (apps.http.metrics)"));
+    }
     if settings.is_some_and(|settings| settings.load.is_some()) {
         return Err(LoadError::Unsupported("pulling configurations (admin.config.load)"));
     }
@@ -277,6 +280,7 @@ mod tests {
         let error = refused(servers(json!({"a": {"routes": [{"handle": [{"handler": "warp_drive"}]}]}})));
         assert!(error.contains("warp_drive") && error.contains("server a"), "{error}");
         assert!(refused(json!({"admin": {"remote": {}}})).contains("not supported"));
+        assert!(refused(json!({"apps": {"http": {"metrics": {}}}})).contains("metrics"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{decode, no_block};
-use crate::adapt::{Error, MatcherReader, MatcherSyntax, matcher_text};
+use crate::adapt::{Error, MatcherReader, MatcherSyntax, Token, matcher_text};
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, TextPattern, Unknown,
     target,
@@ -53,7 +53,12 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
                     format!("malformed query matcher token: {}; must be in param=val format", token.shown());
                 return Err(cursor.err(message));
             };
-            keys.entry(key.to_owned()).or_default().push(value.to_owned());
+            let value = match empty_variable(token) {
+                // A key that is not set must not let in whoever sends an empty one.
+                Some(name) if value.is_empty() => format!("{{env.{name}}}"),
+                _ => value.to_owned(),
+            };
+            keys.entry(key.to_owned()).or_default().push(value);
         }
         no_block(cursor, NAME)?;
     }
@@ -62,6 +67,12 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
 
 /// Each key with its values.
 struct QueryMatcher(Box<[(Template, Box<[TextPattern]>)]>);
+
+/// The environment variable that ends `token` and brought nothing in. Its placeholder matches nothing.
+fn empty_variable(token: &Token) -> Option<&str> {
+    let last = token.env().last()?;
+    (last.range == (token.text.len()..token.text.len())).then_some(&*last.name)
+}
 
 fn provision(json: &Value, ctx: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
     let keys: Option<Keys> = decode(NAME, json)?;
@@ -116,6 +127,14 @@ mod tests {
         assert_eq!(json("query \"\""), json!([{"query": {}}]));
         let error = adapt("@m query a\nrespond @m ok").unwrap_err();
         assert!(error.contains("malformed query matcher token: a; must be in param=val format"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_is_not_set_lets_nobody_in() {
+        let route =
+            routes("@m query k={$TOLLGATE_NO_SUCH_VARIABLE}\nrespond @m ok")[0]["match"][0][NAME].take();
+        assert_eq!(route, json!({"k": ["{env.TOLLGATE_NO_SUCH_VARIABLE}"]}));
+        assert!(!query(route.clone(), "/?k=") && !query(route, "/?k"));
     }
 
     // What Caddy 2.11.7 answers.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax, matcher_text};
 use crate::http::{
-    Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError, Template,
+    Exchange, HandlerError, Matcher, MatcherType, Part, Placeholder, Provision, ProvisionError, Template,
     TextPattern, Unknown, constant_time,
 };
 use crate::module::Module;
@@ -74,9 +74,15 @@ fn provision(json: &Value, ctx: &mut Provision<'_>) -> Result<Box<dyn Matcher>, 
     }
     let compile = |(key, values): (&String, &Vec<String>)| {
         let values = values.iter().map(|value| Template::compile(value, Unknown::Empty));
-        (subject(key), values.collect())
+        // A key from the environment that is not set matches nothing, not even its absence.
+        (subject(key), values.filter(|value| !holds_unset(value)).collect())
     };
     Ok(Box::new(VarsMatcher(vars.iter().map(compile).collect())))
+}
+
+/// Whether a value holds the value of an environment variable that is empty.
+fn holds_unset(value: &Template) -> bool {
+    value.parts().iter().any(|part| matches!(part, Part::Known(known) if known.is_empty()))
 }
 
 impl Matcher for VarsMatcher {
@@ -98,7 +104,14 @@ impl Matcher for VarsMatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modules::testing::{routes, site};
+    use crate::modules::testing::{matches, routes, site};
+
+    #[test]
+    fn a_key_that_is_not_set_lets_nobody_in() {
+        let json = json!({"{http.request.header.X-Key}": ["{env.TOLLGATE_NO_SUCH_VARIABLE}"]});
+        assert!(!matches(NAME, &json, &mut Exchange::get("/", &[])));
+        assert!(!matches(NAME, &json, &mut Exchange::get("/", &[("x-key", "")])));
+    }
 
     #[test]
     fn it_is_written_as_in_caddy() {

@@ -143,7 +143,7 @@ fn a_client_that_waits_is_not_taken_for_gone() {
     let mut buffer = vec![0; 65536];
     while left > 0 {
         left -= behind.read(&mut buffer).unwrap();
-        if left % 7 == 0 {
+        if left.is_multiple_of(7) {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
