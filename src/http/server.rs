@@ -8,7 +8,7 @@ use socket2::TcpKeepalive;
 
 use super::access_log::ServerLog;
 use super::alias_fields::AliasFields;
-use super::serve::WireLimits;
+use super::serve::{WireLimits, is_authority};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
@@ -112,6 +112,9 @@ impl Server {
 
 /// Answers what Go's server answers before Caddy sees it.
 fn first_look(x: &mut Exchange) -> Option<Response> {
+    if x.version == http::Version::HTTP_2 && !has_sound_host(x) {
+        return Some(status(StatusCode::BAD_REQUEST));
+    }
     if x.method == Method::OPTIONS && x.uri.path() == "*" {
         return Some(Response::new(Body::Empty));
     }
@@ -127,6 +130,14 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
         return Some(answer);
     }
     None
+}
+
+/// Whether an HTTP/2 request names one host, or none, as a Host field can name it. With HTTP/1 the
+/// guard has seen to that.
+fn has_sound_host(x: &Exchange) -> bool {
+    let mut hosts = x.headers.get_all(header::HOST).iter();
+    let host = hosts.next().map_or(&b""[..], HeaderValue::as_bytes);
+    hosts.next().is_none() && (host.is_empty() || is_authority(host))
 }
 
 /// Looks for the placeholder's name in all of the configuration's text, wherever it may stand.

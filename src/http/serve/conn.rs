@@ -14,12 +14,14 @@ use http::{HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::guard::Guard;
+use super::h2;
 use super::head::Refusal;
 use super::listener::{Rewind, Slot, Transport};
+use super::streams::{StreamClock, Upload};
 use super::wire::Registered;
 use crate::http::conn_info::TlsInfo;
 use crate::http::{Body, BodyError, ConnInfo, Exchange};
@@ -28,7 +30,7 @@ use crate::tls::ConnectionPolicies;
 /// A TLS handshake must be done within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// hyper gathers this much of an answer at most before the client has to take some.
-const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
+pub(super) const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// hyper has room for so many header fields, less what could be lines of anything else.
 const FIELDS_USUAL_MAX: usize = 90;
 /// A header field takes so many bytes at least: a letter, a colon and the line's end.
@@ -55,7 +57,7 @@ where
     }
     let Some(tls) = &bound.tls else {
         if bound.server.takes_h2c() && is_preface(&first) {
-            return Box::pin(h2(Rewind::new(io, first), conn, slot)).await;
+            return Box::pin(h2::serve(Rewind::new(io, first), conn, slot)).await;
         }
         return h1(io, first, conn, slot, false).await;
     };
@@ -81,7 +83,7 @@ where
     let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
     let conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
     if speaks_h2 {
-        h2(io, conn, slot).await;
+        h2::serve(io, conn, slot).await;
     } else {
         h1(io, Vec::new(), conn, slot, true).await;
     }
@@ -180,7 +182,7 @@ where
     guard.prime(first);
     let service = {
         let conn = conn.clone();
-        service_fn(move |request| answer(request, conn.clone(), slot.clone()))
+        service_fn(move |request| answer(request, conn.clone(), slot.clone(), None))
     };
     let mut builder = hyper::server::conn::http1::Builder::new();
     if many_fields {
@@ -208,72 +210,42 @@ where
     drop(registered);
 }
 
-/// HTTP/2, with bounds on what a client can make it keep and do.
-async fn h2<T>(io: T, conn: ConnInfo, slot: Arc<Slot>)
-where
-    T: Transport + 'static,
-{
-    let conn = Arc::new(conn);
-    let limits = slot.bound().server.limits().clone();
-    conn.wire.limit_idle(limits.idle_timeout);
-    conn.wire.multiplex();
-    let registered = Registered::new(conn.clone(), slot.id());
-    if slot.is_closed() {
-        conn.wire.drain();
-    }
-    let service = {
-        let conn = conn.clone();
-        service_fn(move |request| answer(request, conn.clone(), slot.clone()))
-    };
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(250)
-        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-        .max_send_buf_size(WRITE_BUFFER_BYTES_MAX)
-        .initial_stream_window_size(256 * 1024)
-        .initial_connection_window_size(1024 * 1024)
-        .keep_alive_interval(limits.write_idle_timeout)
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
-    let mut draining = false;
-    let ended = poll_fn(|cx| {
-        conn.wire.register(cx.waker());
-        let idle = conn.wire.take_read_expired() && conn.wire.is_idle();
-        if (conn.wire.is_draining() || idle) && !draining {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        connection.as_mut().poll(cx)
-    });
-    if let Err(error) = ended.await {
-        tracing::trace!(%error, "connection ended");
-    }
-    drop(registered);
-}
-
 /// The connection ends without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the handler aborted the connection")]
-struct Aborted;
+pub(super) struct Aborted;
 
 /// hyper's service: a request in, an answer out.
-async fn answer(
+pub(super) async fn answer(
     request: http::Request<Incoming>,
     conn: Arc<ConnInfo>,
     slot: Arc<Slot>,
+    clock: Option<Arc<StreamClock>>,
 ) -> Result<http::Response<Answer>, Aborted> {
     let refusal = conn.wire.begin();
     // From here on `Answer` sees to it that the request counts as ended.
-    let mut answer = Answer { body: Body::Empty, failure: None, takes_trailers: false, conn: conn.clone() };
+    let mut answer = Answer {
+        body: Body::Empty,
+        failure: None,
+        takes_trailers: false,
+        conn: conn.clone(),
+        clock: clock.clone(),
+    };
     if let Some(refusal) = refusal {
         return Ok(refused(refusal, answer));
     }
     let server = slot.bound().server.clone();
     if let limit @ Some(_) = server.limits().write_timeout {
-        conn.wire.limit_answer(limit);
+        match &clock {
+            Some(clock) => clock.limit_answer(limit),
+            None => conn.wire.limit_answer(limit),
+        }
     }
-    let request = request
-        .map(|body| if http_body::Body::is_end_stream(&body) { Body::Empty } else { Body::Incoming(body) });
+    let request = request.map(|body| match clock {
+        _ if http_body::Body::is_end_stream(&body) => Body::Empty,
+        Some(clock) => Body::stream(Upload::new(body, clock)),
+        None => Body::Incoming(body),
+    });
     let mut x = Exchange::new(request, conn);
     let response = server.serve(&mut x).await;
     if x.abort {
@@ -326,13 +298,15 @@ fn refused(refusal: Refusal, mut answer: Answer) -> http::Response<Answer> {
 }
 
 /// A body on its way to the client. While it lives its request is in flight.
-struct Answer {
+pub(super) struct Answer {
     body: Body,
     /// Why it broke off, until that is told.
     failure: Option<BodyError>,
     /// Whether it ends in a way that has room for trailers of ours: in chunks.
     takes_trailers: bool,
     conn: Arc<ConnInfo>,
+    /// With HTTP/2: watches whether the client takes it.
+    clock: Option<Arc<StreamClock>>,
 }
 
 /// The last chunk of an answer, with trailers. What would change how the message is read, or is too
@@ -379,6 +353,10 @@ impl http_body::Body for Answer {
         if let Some(error) = this.failure.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if let Some(clock) = &this.clock {
+            // Who asks for more has sent what there was.
+            clock.taken();
+        }
         match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             // hyper drops what it has not sent yet when a body breaks off. Told a moment later, it
             // has sent the head and all that came before.
@@ -393,7 +371,12 @@ impl http_body::Body for Answer {
                 }
                 Poll::Ready(None)
             }
-            frame => Poll::Ready(frame),
+            frame => {
+                if let Some(clock) = &this.clock {
+                    clock.limit_taking();
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 

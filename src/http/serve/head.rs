@@ -272,7 +272,7 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Whether a target's authority can take the place of the Host field, which the target beats.
-fn is_authority(bytes: &[u8]) -> bool {
+pub(in crate::http) fn is_authority(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is(*byte, HOST))
 }
 

@@ -4,8 +4,10 @@ mod chunks;
 mod conn;
 mod engine;
 mod guard;
+mod h2;
 mod head;
 mod listener;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -13,5 +15,6 @@ mod worker;
 
 pub use engine::{Engine, Listen, ListenError};
 pub use guard::WireLimits;
+pub(super) use head::is_authority;
 pub(crate) use listener::listen_unix;
 pub use wire::Wire;

@@ -1,6 +1,7 @@
 //! The engine over real sockets.
 
 mod early;
+mod h2;
 mod leaving;
 mod relay;
 

@@ -9,6 +9,7 @@ use futures_util::task::AtomicWaker;
 use slab::Slab;
 
 use super::head::Refusal;
+use super::streams::StreamClock;
 use crate::http::ConnInfo;
 
 /// State that belongs to a connection but is needed on both sides of hyper.
@@ -263,7 +264,7 @@ fn seconds() -> u32 {
     u32::try_from(elapsed).unwrap_or(u32::MAX - 1).saturating_add(1)
 }
 
-fn after(limit: Duration) -> u32 {
+pub(super) fn after(limit: Duration) -> u32 {
     // Rounded up: a deadline may be late by a second, never early.
     let limit = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX / 2);
     seconds().saturating_add(limit)
@@ -295,6 +296,40 @@ impl Drop for Registered {
     }
 }
 
+thread_local! {
+    /// The clocks of the worker's HTTP/2 streams.
+    static CLOCKS: RefCell<Slab<Arc<StreamClock>>> = const { RefCell::new(Slab::new()) };
+}
+
+/// A clock's place among those that are looked at every second, for as long as its stream lives.
+pub(super) struct ClockPlace {
+    clock: Arc<StreamClock>,
+    key: usize,
+}
+
+impl ClockPlace {
+    /// Puts a clock there.
+    pub(super) fn new(clock: Arc<StreamClock>) -> Self {
+        let key = CLOCKS.with_borrow_mut(|clocks| clocks.insert(clock.clone()));
+        Self { clock, key }
+    }
+
+    pub(super) fn clock(&self) -> &StreamClock {
+        &self.clock
+    }
+}
+
+impl Drop for ClockPlace {
+    fn drop(&mut self) {
+        // At the end of the thread the list may be gone already.
+        let _ = CLOCKS.try_with(|clocks| {
+            if let Ok(mut clocks) = clocks.try_borrow_mut() {
+                clocks.try_remove(self.key);
+            }
+        });
+    }
+}
+
 /// How many connections this worker has.
 pub(super) fn connections() -> usize {
     CONNECTIONS.with_borrow(Slab::len)
@@ -308,6 +343,7 @@ pub(super) fn sweep() {
             conn.wire.check_deadlines(now);
         }
     });
+    CLOCKS.with_borrow(|clocks| clocks.iter().for_each(|(_, clock)| clock.check(now)));
 }
 
 /// Ends this worker's connections after their present answers; only those of one listening address
