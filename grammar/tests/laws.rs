@@ -1,12 +1,13 @@
 //! What holds for every text.
 
 mod ebnf;
+mod reading;
 mod world;
 
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use tollgate_grammar::{Cursor, NoFiles, Parsed, decode, format, keeps_tokens, parse};
+use tollgate_grammar::{Cursor, NoFiles, decode, format, keeps_tokens, parse};
 use world::{Shelf, env};
 
 /// Texts made of what means something in a Caddyfile, in no sensible order.
@@ -62,32 +63,8 @@ fn odd_text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// Reads a text in every way there is; what comes of it does not matter, as long as nothing panics.
 fn read_in_every_way(text: &str) {
-    let _ = format(text);
-    match parse("Caddyfile", text, &env, &Shelf) {
-        Ok(parsed) => {
-            let _ = parsed.to_string();
-            check_places(&parsed);
-        }
-        Err(error) => {
-            let _ = (error.render(true), error.render(false), error.to_string());
-        }
-    }
-}
-
-/// Every token lies in its file, and says where.
-fn check_places(parsed: &Parsed) {
-    for block in &parsed.server_blocks {
-        for token in block.keys.iter().chain(block.segments.iter().flatten()) {
-            let file = parsed.source_map.file(token.span.file).expect("the file is known");
-            let span = token.span.start as usize..token.span.end as usize;
-            assert!(file.text.get(span.clone()).is_some_and(|text| !text.is_empty()), "{token:?}");
-            for piece in token.env() {
-                assert!(token.text.get(piece.range.clone()).is_some(), "{token:?}");
-            }
-        }
-    }
+    reading::read_in_every_way(text, &env, &Shelf);
 }
 
 proptest! {

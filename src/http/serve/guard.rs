@@ -147,6 +147,12 @@ impl<T> Guard<T> {
         }
     }
 
+    /// Heads that hyper has been given.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn heads(&self) -> u32 {
+        self.heads
+    }
+
     /// Whether hyper has a request that is not answered yet.
     fn owes_answer(&self) -> bool {
         self.conn.wire.requests() != self.heads || !self.conn.wire.is_idle()

@@ -6,6 +6,8 @@ mod engine;
 mod guard;
 mod h2;
 mod head;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 mod listener;
 mod streams;
 #[cfg(test)]

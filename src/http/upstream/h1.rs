@@ -290,7 +290,7 @@ fn read(io: &mut UpstreamIo, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
 }
 
 /// The head at the start of `bytes` and its length; `None` while it is incomplete.
-fn parse_head(bytes: &Bytes) -> Result<Option<(Head, usize)>, UpstreamErrorKind> {
+pub(super) fn parse_head(bytes: &Bytes) -> Result<Option<(Head, usize)>, UpstreamErrorKind> {
     let mut fields = [std::mem::MaybeUninit::uninit(); FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();

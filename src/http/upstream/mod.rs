@@ -6,6 +6,8 @@ mod encode;
 mod error;
 mod h1;
 mod h2;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 mod pool;
 #[cfg(test)]
 mod tests;
