@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod docs;
 mod entrypoint;
+mod hostile;
 mod images;
 mod logs;
 mod proxy;

@@ -73,7 +73,8 @@ impl Chunks {
         *self = match (&*self, byte) {
             (Self::Size { size, digits: 1.. }, b'\r') => Self::SizeLf { size: *size },
             (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size: *size, seen: 0 },
-            (Self::Size { size, digits }, _) if *digits < SIZE_DIGITS_MAX => {
+            // More than a signed number holds is read as something else by too many.
+            (Self::Size { size, digits }, _) if *digits < SIZE_DIGITS_MAX && *size >> 59 == 0 => {
                 let digit = char::from(byte).to_digit(16).ok_or(())?;
                 Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
@@ -143,6 +144,7 @@ mod tests {
             b"3\r\nabcd\r\n",
             b"3\r\nabc\n",
             b"11111111111111111\r\n",
+            b"8000000000000000\r\n",
             b"3;a\nb\r\n",
             b"0\r\nX: y\n\r\n",
             b"0\r\n\rX",

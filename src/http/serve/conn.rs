@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -246,6 +246,7 @@ pub(super) async fn answer(
         Some(clock) => Body::stream(Upload::new(body, clock)),
         None => Body::Incoming(body),
     });
+    let is_connect = *request.method() == Method::CONNECT;
     let mut x = Exchange::new(request, conn);
     let response = server.serve(&mut x).await;
     if x.abort {
@@ -262,6 +263,11 @@ pub(super) async fn answer(
     let (mut parts, body) = response.into_parts();
     if x.close_connection && x.version < http::Version::HTTP_2 {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_connect && parts.status.is_success() {
+        // Such an answer has no body (RFC 9110 section 9.3.6), and hyper refuses to send it with one.
+        parts.headers.remove(header::CONTENT_LENGTH);
+        parts.headers.remove(header::TRANSFER_ENCODING);
     }
     answer.body = body;
     answer.takes_trailers =

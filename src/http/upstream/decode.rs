@@ -147,8 +147,8 @@ impl Chunked {
             (Self::Size { size, seen, .. }, b';') => Self::Extension { size: *size, seen: *seen },
             (Self::Size { size, digits, seen }, _) => {
                 let digit = hex(byte).ok_or("malformed chunk size")?;
-                // Sixteen digits fill 64 bits.
-                if *digits == 16 {
+                // More than a signed number holds is read as something else by too many.
+                if *digits == 16 || *size >> 59 != 0 {
                     return Err("chunk size too large");
                 }
                 Self::Size { size: size << 4 | digit, digits: digits + 1, seen: seen + 1 }
@@ -254,6 +254,7 @@ mod tests {
             b"3\r\nabcd\r\n0\r\n\r\n",
             b"3\r\nabc\n0\r\n\r\n",
             b"11111111111111111\r\n",
+            b"8000000000000000\r\n",
             b"3;a\nb\r\nabc\r\n0\r\n\r\n",
             b"0\r\nbad name: x\r\n\r\n",
         ] {
