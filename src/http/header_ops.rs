@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
 use smallvec::SmallVec;
 
 use super::regexp::{Regexp, Replacement};
@@ -137,16 +137,45 @@ impl HeaderOps {
         }
     }
 
-    /// Makes the changes to the request itself. Of several hosts the last one counts.
+    /// Makes the changes to the request itself. Of several hosts the last one counts, and what is set
+    /// here is for the upstream, whatever the client's `Connection` says.
     pub fn apply_to_request(&self, x: &mut Exchange) {
         let mut headers =
             if self.uses(|_| true) { x.headers.clone() } else { std::mem::take(&mut x.headers) };
         self.apply(&mut headers, x);
+        if headers.contains_key(CONNECTION) {
+            self.claim(&mut headers, x);
+        }
         let mut hosts = headers.get_all(HOST).iter();
         if let (Some(_), Some(last)) = (hosts.next(), hosts.next_back().cloned()) {
             headers.insert(HOST, last);
         }
         x.headers = headers;
+    }
+
+    /// Takes the fields that are set here out of `Connection`. A client that names one there would
+    /// have the proxy remove what an authentication service, say, has found out about it.
+    fn claim(&self, headers: &mut HeaderMap, x: &Exchange) {
+        let set = self.add.iter().chain(&self.set).filter_map(|(name, _)| name.name(x));
+        // These mean nothing without `Connection`.
+        let ours: SmallVec<[HeaderName; 4]> = set.filter(|name| *name != UPGRADE && *name != TE).collect();
+        let is_ours = |option: &[u8]| {
+            ours.iter().any(|name| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+        };
+        let options = |value: &HeaderValue| value.as_bytes().split(|byte| *byte == b',').any(is_ours);
+        if ours.iter().any(|name| *name == CONNECTION) || !headers.get_all(CONNECTION).iter().any(options) {
+            return;
+        }
+        let kept: Vec<&[u8]> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter(|option| !is_ours(option))
+            .collect();
+        match HeaderValue::from_bytes(&kept.join(&b',')) {
+            Ok(kept) => drop(headers.insert(CONNECTION, kept)),
+            Err(_) => drop(headers.remove(CONNECTION)),
+        }
     }
 
     /// Whether a change depends on a placeholder that is `meant`, or may do so.
@@ -335,8 +364,6 @@ impl ResponseHeaderOps {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
 
     /// The fields after the changes, in order of their names.

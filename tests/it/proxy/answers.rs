@@ -32,6 +32,21 @@ fn the_upstream_learns_of_the_client_what_is_true() {
 }
 
 #[test]
+fn what_is_said_of_a_client_is_not_the_clients_to_take_away() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::with(&format!(
+        "request_header X-User alice\nrequest_header +X-Groups admins\nreverse_proxy 127.0.0.1:{}",
+        upstream.port
+    ));
+    let answer = gateway.get("/", "X-User: root\r\nX-Own: 1\r\nConnection: x-user, X-Own , X-Groups\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let seen = upstream.next_head();
+    for (name, value) in [("x-user", Some("alice")), ("x-groups", Some("admins")), ("x-own", None)] {
+        assert_eq!(field(&seen, name), value, "{name} in {seen}");
+    }
+}
+
+#[test]
 fn no_configuration_makes_the_framing_doubtful() {
     let upstream = Upstream::echo();
     let gateway = Gateway::with(&format!(
