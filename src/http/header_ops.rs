@@ -163,7 +163,7 @@ impl HeaderOps {
             ours.iter().any(|name| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
         };
         let options = |value: &HeaderValue| value.as_bytes().split(|byte| *byte == b',').any(is_ours);
-        if ours.iter().any(|name| *name == CONNECTION) || !headers.get_all(CONNECTION).iter().any(options) {
+        if ours.contains(&CONNECTION) || !headers.get_all(CONNECTION).iter().any(options) {
             return;
         }
         let kept: Vec<&[u8]> = headers
