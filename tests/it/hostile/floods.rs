@@ -65,7 +65,7 @@ fn slow_clients_do_not_slow_the_others_and_memory_is_bounded() {
                 0 => String::new(),
                 1 => "GET /a HTTP/1.1\r\nHost: h\r\nX: ".to_owned(),
                 2 => GET.replace("\r\n\r\n", "\r\nContent-Length: 1000000\r\n\r\nx").replace("GET", "POST"),
-                _ => GET.repeat(1),
+                _ => GET.to_owned(),
             };
             stream.write_all(begin.as_bytes()).unwrap();
             slow.push((kind, stream));
