@@ -247,6 +247,9 @@ impl Policy {
         authorities: &Authorities,
         storage: &FileStorage,
     ) -> Result<Self, TlsError> {
+        if config.must_staple || !config.ocsp_overrides.is_empty() {
+            return Err(TlsError::Invalid("must_staple and ocsp_overrides are not supported".to_owned()));
+        }
         let only_internal =
             !config.subjects.is_empty() && config.subjects.iter().all(|subject| is_internal(subject));
         // Where nobody is named who issues, names of this machine and network are for our own authority.

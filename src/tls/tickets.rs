@@ -23,6 +23,9 @@ impl Tickets {
     /// [`TlsError`] for a source of keys that there isn't, or if no keys can be made.
     pub(super) fn new(config: Option<&SessionTickets>) -> Result<Self, TlsError> {
         let Some(config) = config else { return Ok(Self { enabled: true }) };
+        if config.disable_rotation {
+            return Err(TlsError::Invalid("session tickets: disable_rotation is not supported".to_owned()));
+        }
         if let Some(source) = &config.key_source {
             let name = source.name("provider")?;
             if name != "standard" {
@@ -58,4 +61,17 @@ fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsError> {
     }
     let made = Ticketer::new()?;
     Ok(TICKETER.get_or_init(|| made).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_never_change_are_refused() {
+        let config = SessionTickets { disable_rotation: true, ..SessionTickets::default() };
+        let error = Tickets::new(Some(&config)).err().unwrap().to_string();
+        assert!(error.contains("disable_rotation"), "{error}");
+        assert!(Tickets::new(Some(&SessionTickets::default())).unwrap().enabled);
+    }
 }

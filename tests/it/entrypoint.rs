@@ -245,7 +245,9 @@ fn three_ways_to_send_the_key() {
 #[test]
 fn keys_from_a_file() {
     if Command::new("python3").arg("--version").output().is_err() {
-        // The image brings its own; a machine with nothing but a Rust toolchain may have none.
+        // The image brings its own; a machine with nothing but a Rust toolchain may have none, but
+        // where everything is checked it must be there.
+        assert!(std::env::var_os("CI").is_none(), "the validator needs python3");
         eprintln!("not run: the validator needs python3");
         return;
     }

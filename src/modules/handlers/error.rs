@@ -12,7 +12,7 @@
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::respond::parse_status;
+use super::respond::{parse_status, text_and_status};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, WeakString};
@@ -50,18 +50,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     let cursor = &mut h.cursor;
     let mut said = StaticError::default();
     cursor.next();
-    match cursor.remaining_args().as_slice() {
-        // Three digits are a status, anything else is a message.
-        [one] if one.len() == 3 && one.parse::<u16>().is_ok_and(|code| code > 0) => {
-            said.status_code = one.as_str().into();
-        }
-        [message] => said.error.clone_from(message),
-        [message, status] => {
-            said.error.clone_from(message);
-            said.status_code = status.as_str().into();
-        }
-        _ => return Err(cursor.arg_err()),
-    }
+    (said.error, said.status_code) = text_and_status(cursor)?;
     while cursor.next_block(0) {
         match cursor.val() {
             "message" if !said.error.is_empty() => return Err(cursor.err("message already specified")),

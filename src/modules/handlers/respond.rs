@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use super::redir;
 
-use crate::adapt::{Directive, Error, Helper, Parse};
+use crate::adapt::{Cursor, Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, WeakString};
 use crate::http::{
@@ -68,18 +68,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     let cursor = &mut h.cursor;
     let mut response = StaticResponse::default();
     cursor.next();
-    match cursor.remaining_args().as_slice() {
-        // Three digits are a status, anything else is a body.
-        [one] if one.len() == 3 && one.parse::<u16>().is_ok_and(|code| code > 0) => {
-            response.status_code = one.as_str().into();
-        }
-        [body] => response.body.clone_from(body),
-        [body, status] => {
-            response.body.clone_from(body);
-            response.status_code = status.as_str().into();
-        }
-        _ => return Err(cursor.arg_err()),
-    }
+    (response.body, response.status_code) = text_and_status(cursor)?;
     while cursor.next_block(0) {
         match cursor.val() {
             "body" if !response.body.is_empty() => return Err(cursor.err("body already specified")),
@@ -93,6 +82,18 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
         }
     }
     Ok(ModuleJson::new(HANDLER_TAG, NAME, &response))
+}
+
+/// Reads a text, a status, or both; three digits alone are a status.
+pub(super) fn text_and_status(cursor: &mut Cursor) -> Result<(String, WeakString), Error> {
+    Ok(match cursor.remaining_args().as_slice() {
+        [one] if one.len() == 3 && one.parse::<u16>().is_ok_and(|code| code > 0) => {
+            (String::new(), one.as_str().into())
+        }
+        [text] => (text.clone(), WeakString::default()),
+        [text, status] => (text.clone(), status.as_str().into()),
+        _ => return Err(cursor.arg_err()),
+    })
 }
 
 /// A static response, compiled.

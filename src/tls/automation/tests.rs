@@ -206,3 +206,11 @@ fn automate_lists_names() {
     assert!(app.has_certificate_for("localhost") && app.has_certificate_for("a.test"));
     assert!(!app.has_certificate_for("b.test"));
 }
+
+#[test]
+fn what_needs_stapling_is_refused_by_name() {
+    for policy in [json!({"must_staple": true}), json!({"ocsp_overrides": {"http://a": "http://b"}})] {
+        let error = Fixture::new().automation(json!([policy]), &[]).err().unwrap().to_string();
+        assert!(error.contains("must_staple and ocsp_overrides"), "{error}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::OnceCell;
@@ -13,34 +13,16 @@ use super::hash::Busy;
 /// first; nobody can make right ones be forgotten by trying wrong ones.
 const OUTCOMES_MAX: usize = 1000;
 
-/// Makes keys useless outside of this process.
-static SALT: LazyLock<[u8; 32]> = LazyLock::new(|| {
-    let mut salt = [0; 32];
-    // Without a random source keys can still not be turned back into long passwords.
-    let _ = getrandom::fill(&mut salt);
-    salt
-});
-
 /// What stands for an account and a password.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key([u8; 32]);
 
-impl Key {
-    /// The key for a password of the account of that number, or of none.
-    pub(super) fn new(account: Option<usize>, password: &[u8]) -> Self {
-        let mut context = Context::new(&SHA256);
-        context.update(&*SALT);
-        context.update(&account.map_or(u64::MAX, |account| account as u64).to_be_bytes());
-        context.update(password);
-        let mut key = [0; 32];
-        key.copy_from_slice(context.finish().as_ref());
-        Self(key)
-    }
-}
-
 /// Remembered outcomes. Those who ask for the same at once wait for one comparison.
-#[derive(Default)]
-pub(super) struct Cache(Mutex<Outcomes>);
+pub(super) struct Cache {
+    outcomes: Mutex<Outcomes>,
+    /// Makes keys useless outside of this cache.
+    salt: [u8; 32],
+}
 
 #[derive(Default)]
 struct Outcomes {
@@ -75,9 +57,30 @@ impl<T> Recent<T> {
 }
 
 impl Cache {
+    /// An empty cache.
+    ///
+    /// # Errors
+    /// There is no randomness for its salt.
+    pub(super) fn new() -> Result<Self, getrandom::Error> {
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt)?;
+        Ok(Self { outcomes: Mutex::default(), salt })
+    }
+
+    /// The key for a password of the account of that number, or of none.
+    pub(super) fn key(&self, account: Option<usize>, password: &[u8]) -> Key {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.salt);
+        context.update(&account.map_or(u64::MAX, |account| account as u64).to_be_bytes());
+        context.update(password);
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        Key(key)
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut Outcomes) -> T) -> T {
         // Nothing here panics halfway through a change.
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.outcomes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the password is known to be right.
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn each_outcome_is_worked_out_once() {
-        let (cache, compared) = (Cache::default(), Cell::new(0));
+        let (cache, compared) = (Cache::new().unwrap(), Cell::new(0));
         for (account, password, right) in [
             (Some(0), "a", true),
             (Some(0), "a", true),
@@ -126,7 +129,7 @@ mod tests {
             (Some(1), "a", false),
             (None, "a", false),
         ] {
-            let key = Key::new(account, password.as_bytes());
+            let key = cache.key(account, password.as_bytes());
             let outcome = cache.outcome(key, || {
                 compared.set(compared.get() + 1);
                 async move { Ok(right) }
@@ -139,8 +142,8 @@ mod tests {
 
     #[test]
     fn many_ask_and_one_compares() {
-        let (cache, compared) = (Cache::default(), Cell::new(0));
-        let key = Key::new(Some(0), b"a");
+        let (cache, compared) = (Cache::new().unwrap(), Cell::new(0));
+        let key = cache.key(Some(0), b"a");
         let ask = || {
             cache.outcome(key, || async {
                 compared.set(compared.get() + 1);
@@ -154,22 +157,30 @@ mod tests {
 
     #[test]
     fn what_could_not_be_compared_is_not_remembered() {
-        let (cache, key) = (Cache::default(), Key::new(Some(0), b"a"));
+        let cache = Cache::new().unwrap();
+        let key = cache.key(Some(0), b"a");
         assert_eq!(block_on(cache.outcome(key, || async { Err(Busy) })), Err(Busy));
         assert_eq!(block_on(cache.outcome(key, || async { Ok(true) })), Ok(true));
     }
 
     #[test]
     fn wrong_passwords_do_not_push_out_right_ones() {
-        let cache = Cache::default();
-        let right = Key::new(Some(0), b"right");
+        let cache = Cache::new().unwrap();
+        let right = cache.key(Some(0), b"right");
         block_on(cache.outcome(right, || async { Ok(true) })).unwrap();
         for n in 0..OUTCOMES_MAX + 10 {
-            let key = Key::new(Some(0), n.to_string().as_bytes());
+            let key = cache.key(Some(0), n.to_string().as_bytes());
             block_on(cache.outcome(key, || async { Ok(false) })).unwrap();
         }
         assert!(cache.is_right(&right));
         assert_eq!(cache.with(|outcomes| outcomes.other.entries.len()), OUTCOMES_MAX);
         assert_eq!(cache.with(|outcomes| outcomes.other.order.len()), OUTCOMES_MAX);
+    }
+
+    #[test]
+    fn caches_do_not_share_keys() {
+        let caches = [Cache::new().unwrap(), Cache::new().unwrap()];
+        assert!(caches[0].key(None, b"a") == caches[0].key(None, b"a"));
+        assert!(caches[0].key(None, b"a") != caches[1].key(None, b"a"));
     }
 }

@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use self::cache::{Cache, Key};
+use self::cache::Cache;
 use self::hash::{Algorithm, Hash};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
@@ -199,11 +199,13 @@ impl BasicAuth {
         let decoy =
             accounts.iter().find_map(|(_, hash)| hash.decoy()).unwrap_or(Hash::default_decoy(algorithm));
         let realm = if config.realm.is_empty() { REALM } else { &config.realm };
+        let cache = config.hash_cache.is_some().then(Cache::new).transpose();
         Ok(Self {
             accounts: accounts.into(),
             decoy: Arc::new(decoy),
             challenge: header_value(format!("Basic realm=\"{realm}\"").as_bytes()),
-            cache: config.hash_cache.is_some().then(Cache::default),
+            cache: cache
+                .map_err(|error| ProvisionError::invalid(format!("salting the hash cache: {error}")))?,
         })
     }
 
@@ -220,7 +222,7 @@ impl BasicAuth {
         let password = given.password;
         let right = match &self.cache {
             Some(cache) => {
-                let key = Key::new(account, &password);
+                let key = cache.key(account, &password);
                 cache.outcome(key, || hash::compare(hash, password)).await
             }
             None => hash::compare(hash, password).await,
@@ -236,7 +238,7 @@ impl BasicAuth {
     fn is_known(&self, given: &Given) -> bool {
         let Some(cache) = &self.cache else { return false };
         let account = self.accounts.iter().position(|(name, _)| **name == *given.name);
-        account.is_some() && cache.is_right(&Key::new(account, &given.password))
+        account.is_some() && cache.is_right(&cache.key(account, &given.password))
     }
 }
 

@@ -70,7 +70,7 @@ pub struct ReverseProxy {
     /// What to do with an upstream's answer instead of passing it on; the first that matches.
     #[serde(skip_serializing_if = "is_default")]
     pub handle_response: Vec<ResponseHandler>,
-    /// Says more in the log at level DEBUG.
+    /// Taken, and without effect: successful round trips write no line at level DEBUG.
     #[serde(skip_serializing_if = "is_default")]
     pub verbose_logs: bool,
 }

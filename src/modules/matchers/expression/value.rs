@@ -60,8 +60,9 @@ impl Value {
                     |(key, value): &(Self, Self)| other.get(key).is_some_and(|other| value.equals(other));
                 a.len() == b.len() && a.iter().all(same)
             }
-            (Self::Text(a), Self::Text(b)) => a == b,
-            (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            // One of them may be a key.
+            (Self::Text(a), Self::Text(b)) => http::constant_time::equal(a.as_bytes(), b.as_bytes()),
+            (Self::Bytes(a), Self::Bytes(b)) => http::constant_time::equal(a, b),
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Null, Self::Null) => true,
             _ => self.compare_numbers(other) == Some(Ordering::Equal),
