@@ -8,12 +8,19 @@ pub struct Grammar {
     rules: BTreeMap<String, Expr>,
 }
 
-enum Expr {
+/// What stands behind the `=` of a rule.
+pub enum Expr {
+    /// The text itself.
     Text(String),
+    /// The rule of this name.
     Rule(String),
+    /// One of these characters, or one other than these.
     Class { negated: bool, ranges: Vec<(char, char)> },
+    /// One after the other.
     Sequence(Vec<Expr>),
+    /// One of these.
     Either(Vec<Expr>),
+    /// From `least` to `most` times.
     Repeat { what: Box<Expr>, least: usize, most: usize },
 }
 
@@ -50,6 +57,11 @@ impl Grammar {
     /// The names of all rules.
     pub fn rules(&self) -> impl Iterator<Item = &str> {
         self.rules.keys().map(String::as_str)
+    }
+
+    /// What the rule of this name says.
+    pub fn rule(&self, name: &str) -> &Expr {
+        &self.rules[name]
     }
 
     fn check(&self, expr: &Expr) {
