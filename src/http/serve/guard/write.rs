@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::{At, Guard};
@@ -16,6 +17,29 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// And for this long.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Pieces that are together no longer than this are written as one.
+const JOINED_BYTES_MAX: usize = 2048;
+
+/// Writes pieces in one call. For a head with a short body, or for one line of a stream between its
+/// chunk's marks, copying them together costs less than the kernel's work with a list of pieces.
+fn poll_write_pieces<T: AsyncWrite + Unpin>(
+    io: &mut T,
+    cx: &mut Context<'_>,
+    pieces: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    if let [piece] = pieces {
+        return Pin::new(io).poll_write(cx, piece);
+    }
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() > JOINED_BYTES_MAX {
+        return Pin::new(io).poll_write_vectored(cx, pieces);
+    }
+    let mut joined = SmallVec::<[u8; JOINED_BYTES_MAX]>::new();
+    for piece in pieces {
+        joined.extend_from_slice(piece);
+    }
+    Pin::new(io).poll_write(cx, &joined)
+}
 
 impl<T: AsyncWrite + Unpin> Guard<T> {
     /// Sends interim answers if the wire is between two answers; whatever it can't send it drops.
@@ -103,7 +127,7 @@ impl<T: Transport> AsyncWrite for Guard<T> {
                 (first, _) => Pin::new(&mut this.io).poll_write(cx, first.map_or(&[], |buf| buf)),
             }
         } else {
-            Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
+            poll_write_pieces(&mut this.io, cx, bufs)
         };
         this.timed(written)
     }
