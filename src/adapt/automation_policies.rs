@@ -1,5 +1,7 @@
 //! Joining automation policies that say the same.
 
+use std::collections::{HashMap, HashSet};
+
 use super::automation::is_public;
 use super::go_sort::stable_sort;
 use super::issuers::{Issuer, SharedIssuer};
@@ -35,72 +37,131 @@ pub(super) fn consolidate(mut policies: Vec<Policy>) -> Vec<Policy> {
 
 /// Removes policies that say nothing and hide nothing. True if all of them say nothing.
 fn remove_empty(policies: &mut Vec<Policy>) -> bool {
-    let count = policies.len();
+    let empty = |subjects: &[String]| {
+        let mut policy = Policy::default();
+        policy.rest.subjects = subjects.to_vec();
+        policy
+    };
+    let covers = Covers::of(policies);
     let mut empty_count = 0;
-    let mut at = 0;
-    while at < policies.len() {
-        let empty = |like: Option<&Policy>| {
-            let mut policy = Policy::default();
-            if let Some(like) = like {
-                policy.rest.subjects.clone_from(&like.rest.subjects);
-            }
-            policy
-        };
-        if policies[at] != empty(Some(&policies[at])) {
-            at += 1;
+    let mut kept = vec![true; policies.len()];
+    for (at, policy) in policies.iter().enumerate() {
+        if *policy != empty(&policy.rest.subjects) {
             continue;
         }
         empty_count += 1;
-        let shadowed = shadows(at, policies);
         // What follows may have certificate managers, since a wildcard's managers serve the names below it, too.
-        let hides_nothing = shadowed.is_some_and(|other| {
-            let mut like = empty(Some(&policies[other]));
+        let hides_nothing = covers.first_behind(at, policies).is_some_and(|other| {
+            let mut like = empty(&policies[other].rest.subjects);
             like.rest.get_certificate.clone_from(&policies[other].rest.get_certificate);
             policies[other] == like
         });
-        if at + 1 == policies.len() || hides_nothing {
-            policies.remove(at);
-        } else {
-            at += 1;
-        }
+        kept[at] = at + 1 != policies.len() && !hides_nothing;
     }
+    let count = policies.len();
+    let mut kept = kept.into_iter();
+    policies.retain(|_| kept.next().unwrap_or(true));
     empty_count == count
 }
 
-fn join_equal(policies: &mut Vec<Policy>) {
-    let mut at = 0;
-    'policies: while at < policies.len() {
-        let mut other = at + 1;
-        while other < policies.len() {
-            if policies[at] == policies[other] {
-                policies.remove(other);
-                continue 'policies;
+/// Which policies may cover a name, so that not each has to be compared with all others.
+struct Covers {
+    /// The policies that have this subject, in lower case.
+    by_subject: HashMap<String, Vec<usize>>,
+    /// The policies for all names.
+    for_all: Vec<usize>,
+}
+
+impl Covers {
+    fn of(policies: &[Policy]) -> Self {
+        let mut covers = Self { by_subject: HashMap::new(), for_all: Vec::new() };
+        for (at, policy) in policies.iter().enumerate() {
+            if policy.rest.subjects.is_empty() {
+                covers.for_all.push(at);
             }
-            if !same_settings(&policies[at], &policies[other]) {
-                other += 1;
+            for subject in &policy.rest.subjects {
+                covers.by_subject.entry(subject.to_ascii_lowercase()).or_default().push(at);
+            }
+        }
+        covers
+    }
+
+    /// The next policy after the one at `at` that covers its names, too.
+    fn first_behind(&self, at: usize, policies: &[Policy]) -> Option<usize> {
+        let behind = |list: &[usize]| {
+            list.iter().copied().find(|other| *other > at && is_subset(&policies[at], &policies[*other]))
+        };
+        let mut first = behind(&self.for_all);
+        let Some(name) = policies[at].rest.subjects.first() else { return first };
+        // What covers all names covers the first one: by its own name, or with stars for its first labels.
+        let name = name.to_ascii_lowercase();
+        let mut form = name.as_str();
+        let mut stars = String::new();
+        loop {
+            let subject = format!("{stars}{form}");
+            let found = self.by_subject.get(subject.trim_end_matches('.')).and_then(|list| behind(list));
+            first = [first, found].into_iter().flatten().min();
+            if form.is_empty() {
+                return first;
+            }
+            form = form.split_once('.').map_or("", |(_, rest)| rest);
+            stars.push_str("*.");
+        }
+    }
+}
+
+/// Joins policies that differ in their names only.
+fn join_equal(policies: &mut Vec<Policy>) {
+    let mut kinds: Vec<Kind> = policies.iter().map(kind).collect();
+    let mut kept = vec![true; policies.len()];
+    for at in 0..policies.len() {
+        if !kept[at] {
+            continue;
+        }
+        let mut names: HashSet<String> = HashSet::new();
+        for other in at + 1..policies.len() {
+            if !kept[other] {
+                continue;
+            }
+            if policies[at] == policies[other] {
+                kept[other] = false;
+                continue;
+            }
+            if !same_settings((&policies[at], kinds[at]), (&policies[other], kinds[other])) {
                 continue;
             }
             if !policies[at].rest.subjects.is_empty() && policies[other].rest.subjects.is_empty() {
                 // The later one covers this one's names, unless one between them would get hold of them.
-                if shadows(at, policies).is_some_and(|shadowed| shadowed >= other) {
-                    policies.remove(at);
-                    continue 'policies;
+                let mut behind = (at + 1..policies.len()).filter(|other| kept[*other]);
+                let shadowed = behind.find(|other| is_subset(&policies[at], &policies[*other]));
+                if shadowed.is_some_and(|shadowed| shadowed >= other) {
+                    kept[at] = false;
+                    break;
                 }
-                other += 1;
-            } else {
-                for subject in policies.remove(other).rest.subjects {
-                    if !policies[at].rest.subjects.contains(&subject) {
-                        policies[at].rest.subjects.push(subject);
-                    }
-                }
+                continue;
+            }
+            kept[other] = false;
+            if names.is_empty() {
+                names.extend(policies[at].rest.subjects.iter().cloned());
+            }
+            let subjects = std::mem::take(&mut policies[other].rest.subjects);
+            let was_for_all = policies[at].rest.subjects.is_empty();
+            policies[at].rest.subjects.extend(subjects.into_iter().filter(|name| names.insert(name.clone())));
+            // Only names of one kind are joined, but for a policy that had none.
+            if was_for_all || kinds[at] != kinds[other] {
+                kinds[at] = kind(&policies[at]);
             }
         }
-        at += 1;
     }
+    let mut kept = kept.into_iter();
+    policies.retain(|_| kept.next().unwrap_or(true));
 }
 
-fn same_settings(a: &Policy, b: &Policy) -> bool {
-    same_issuers(a, b)
+/// A policy, and the kind of its names.
+type WithKind<'a> = (&'a Policy, Kind);
+
+fn same_settings((a, a_kind): WithKind<'_>, (b, b_kind): WithKind<'_>) -> bool {
+    same_issuers((a, a_kind), (b, b_kind))
         && a.rest.get_certificate == b.rest.get_certificate
         && a.rest.storage == b.rest.storage
         && a.rest.must_staple == b.rest.must_staple
@@ -110,15 +171,14 @@ fn same_settings(a: &Policy, b: &Policy) -> bool {
         && a.rest.renewal_window_ratio == b.rest.renewal_window_ratio
 }
 
-fn same_issuers(a: &Policy, b: &Policy) -> bool {
+fn same_issuers((a, a_kind): WithKind<'_>, (b, b_kind): WithKind<'_>) -> bool {
     if a.rest.issuers != b.rest.issuers {
-        return is_by_internal_default(a) && is_by_internal_default(b);
+        return is_by_internal_default(a, a_kind) && is_by_internal_default(b, b_kind);
     }
     if has_issuers(a) || has_issuers(b) {
         return true;
     }
-    let (a, b) = (kind(a), kind(b));
-    a == Kind::All || b == Kind::All || a == b
+    a_kind == Kind::All || b_kind == Kind::All || a_kind == b_kind
 }
 
 fn has_issuers(policy: &Policy) -> bool {
@@ -126,15 +186,15 @@ fn has_issuers(policy: &Policy) -> bool {
 }
 
 /// Whether our own authority issues, because it was not said otherwise.
-fn is_by_internal_default(policy: &Policy) -> bool {
+fn is_by_internal_default(policy: &Policy, kind: Kind) -> bool {
     if !has_issuers(policy) {
-        return kind(policy) == Kind::Internal;
+        return kind == Kind::Internal;
     }
     policy.issuers.is_empty() && policy.rest.issuers == [Issuer::internal().to_json()]
 }
 
 /// The names of a policy, as far as it matters who issues by default.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     All,
     Public,
@@ -165,9 +225,4 @@ fn is_subset(a: &Policy, b: &Policy) -> bool {
             .subjects
             .iter()
             .all(|name| b.rest.subjects.iter().any(|wildcard| matches_wildcard(name, wildcard)))
-}
-
-/// The next policy after the one at `at` that covers its names, too.
-fn shadows(at: usize, policies: &[Policy]) -> Option<usize> {
-    (at + 1..policies.len()).find(|other| is_subset(&policies[at], &policies[*other]))
 }

@@ -1,6 +1,6 @@
 //! From paired sites to servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::json;
 
@@ -71,14 +71,17 @@ fn build_one(
 
 /// Two sites on one listener must not have the same address.
 fn refuse_ambiguous(sites: &[SiteAt]) -> Result<(), Error> {
+    // The site that each address stands in; none for one that stands in several.
+    let mut homes: HashMap<&str, Option<usize>> = HashMap::new();
     for (index, site) in sites.iter().enumerate() {
         for key in &site.key_tokens {
-            let elsewhere = sites.iter().enumerate().any(|(other, site)| {
-                other != index && site.key_tokens.iter().any(|token| token.text == key.text)
-            });
-            if elsewhere {
-                return Err(Error::at_unnamed(key, format!("ambiguous site definition: {}", key.shown())));
-            }
+            let home = homes.entry(&key.text).or_insert(Some(index));
+            *home = home.filter(|home| *home == index);
+        }
+    }
+    for key in sites.iter().flat_map(|site| &site.key_tokens) {
+        if homes.get(&*key.text) == Some(&None) {
+            return Err(Error::at_unnamed(key, format!("ambiguous site definition: {}", key.shown())));
         }
     }
     Ok(())
