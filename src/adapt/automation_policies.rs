@@ -59,9 +59,14 @@ fn remove_empty(policies: &mut Vec<Policy>) -> bool {
         kept[at] = at + 1 != policies.len() && !hides_nothing;
     }
     let count = policies.len();
-    let mut kept = kept.into_iter();
-    policies.retain(|_| kept.next().unwrap_or(true));
+    keep(policies, &kept);
     empty_count == count
+}
+
+/// Removes the policies that are not marked.
+fn keep(policies: &mut Vec<Policy>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    policies.retain(|_| kept.next() == Some(&true));
 }
 
 /// Which policies may cover a name, so that not each has to be compared with all others.
@@ -70,16 +75,20 @@ struct Covers {
     by_subject: HashMap<String, Vec<usize>>,
     /// The policies for all names.
     for_all: Vec<usize>,
+    /// No subject begins with more stars.
+    stars_max: usize,
 }
 
 impl Covers {
     fn of(policies: &[Policy]) -> Self {
-        let mut covers = Self { by_subject: HashMap::new(), for_all: Vec::new() };
+        let mut covers = Self { by_subject: HashMap::new(), for_all: Vec::new(), stars_max: 0 };
         for (at, policy) in policies.iter().enumerate() {
             if policy.rest.subjects.is_empty() {
                 covers.for_all.push(at);
             }
             for subject in &policy.rest.subjects {
+                let stars = subject.split('.').take_while(|label| *label == "*").count();
+                covers.stars_max = covers.stars_max.max(stars);
                 covers.by_subject.entry(subject.to_ascii_lowercase()).or_default().push(at);
             }
         }
@@ -88,25 +97,21 @@ impl Covers {
 
     /// The next policy after the one at `at` that covers its names, too.
     fn first_behind(&self, at: usize, policies: &[Policy]) -> Option<usize> {
-        let behind = |list: &[usize]| {
-            list.iter().copied().find(|other| *other > at && is_subset(&policies[at], &policies[*other]))
+        let behind = |list: &Vec<usize>| {
+            let later = &list[list.partition_point(|other| *other <= at)..];
+            later.iter().copied().find(|other| is_subset(&policies[at], &policies[*other]))
         };
-        let mut first = behind(&self.for_all);
-        let Some(name) = policies[at].rest.subjects.first() else { return first };
+        let for_all = behind(&self.for_all);
+        let Some(name) = policies[at].rest.subjects.first() else { return for_all };
         // What covers all names covers the first one: by its own name, or with stars for its first labels.
         let name = name.to_ascii_lowercase();
-        let mut form = name.as_str();
-        let mut stars = String::new();
-        loop {
-            let subject = format!("{stars}{form}");
-            let found = self.by_subject.get(subject.trim_end_matches('.')).and_then(|list| behind(list));
-            first = [first, found].into_iter().flatten().min();
-            if form.is_empty() {
-                return first;
-            }
-            form = form.split_once('.').map_or("", |(_, rest)| rest);
-            stars.push_str("*.");
-        }
+        let labels: Vec<&str> = name.split('.').collect();
+        let forms = (0..=labels.len().min(self.stars_max)).map(|stars| {
+            let mut form = vec!["*"; stars];
+            form.extend(&labels[stars..]);
+            form.join(".")
+        });
+        forms.filter_map(|form| behind(self.by_subject.get(&form)?)).chain(for_all).min()
     }
 }
 
@@ -118,13 +123,21 @@ fn join_equal(policies: &mut Vec<Policy>) {
         if !kept[at] {
             continue;
         }
+        // The names of this policy, once others have been joined to it.
         let mut names: HashSet<String> = HashSet::new();
-        for other in at + 1..policies.len() {
+        let mut next = at + 1;
+        while next < policies.len() {
+            let other = next;
+            next += 1;
             if !kept[other] {
                 continue;
             }
             if policies[at] == policies[other] {
                 kept[other] = false;
+                if !names.is_empty() {
+                    // Those that were passed over may fit now.
+                    next = at + 1;
+                }
                 continue;
             }
             if !same_settings((&policies[at], kinds[at]), (&policies[other], kinds[other])) {
@@ -132,9 +145,9 @@ fn join_equal(policies: &mut Vec<Policy>) {
             }
             if !policies[at].rest.subjects.is_empty() && policies[other].rest.subjects.is_empty() {
                 // The later one covers this one's names, unless one between them would get hold of them.
-                let mut behind = (at + 1..policies.len()).filter(|other| kept[*other]);
+                let mut behind = (at + 1..=other).filter(|other| kept[*other]);
                 let shadowed = behind.find(|other| is_subset(&policies[at], &policies[*other]));
-                if shadowed.is_some_and(|shadowed| shadowed >= other) {
+                if shadowed == Some(other) {
                     kept[at] = false;
                     break;
                 }
@@ -145,16 +158,11 @@ fn join_equal(policies: &mut Vec<Policy>) {
                 names.extend(policies[at].rest.subjects.iter().cloned());
             }
             let subjects = std::mem::take(&mut policies[other].rest.subjects);
-            let was_for_all = policies[at].rest.subjects.is_empty();
             policies[at].rest.subjects.extend(subjects.into_iter().filter(|name| names.insert(name.clone())));
-            // Only names of one kind are joined, but for a policy that had none.
-            if was_for_all || kinds[at] != kinds[other] {
-                kinds[at] = kind(&policies[at]);
-            }
+            kinds[at] = kinds[at].joined(kinds[other]);
         }
     }
-    let mut kept = kept.into_iter();
-    policies.retain(|_| kept.next().unwrap_or(true));
+    keep(policies, &kept);
 }
 
 /// A policy, and the kind of its names.
@@ -202,6 +210,17 @@ enum Kind {
     Mixed,
 }
 
+impl Kind {
+    /// The kind of the names of two policies together.
+    fn joined(self, other: Self) -> Self {
+        match self {
+            Kind::All => other,
+            _ if self == other => self,
+            _ => Kind::Mixed,
+        }
+    }
+}
+
 fn kind(policy: &Policy) -> Kind {
     let subjects = &policy.rest.subjects;
     if subjects.is_empty() {
@@ -225,4 +244,44 @@ fn is_subset(a: &Policy, b: &Policy) -> bool {
             .subjects
             .iter()
             .all(|name| b.rest.subjects.iter().any(|wildcard| matches_wildcard(name, wildcard)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn policy(subjects: Vec<String>) -> Policy {
+        let mut policy = Policy::default();
+        policy.rest.subjects = subjects;
+        policy
+    }
+
+    /// Names of few labels, so that many of them cover others.
+    fn name() -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(vec!["*", "a", "A", "b", ""]), 1..4)
+            .prop_map(|labels| labels.join("."))
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_comparing_with_all_finds(
+            lists in prop::collection::vec(prop::collection::vec(name(), 0..3), 0..8),
+        ) {
+            let policies: Vec<Policy> = lists.into_iter().map(policy).collect();
+            let covers = Covers::of(&policies);
+            for at in 0..policies.len() {
+                let first = (at + 1..policies.len()).find(|other| is_subset(&policies[at], &policies[*other]));
+                prop_assert_eq!(covers.first_behind(at, &policies), first);
+            }
+        }
+
+        #[test]
+        fn kinds_join_as_names_do(a in "[ab]{1,2}|localhost", b in "[ab]{1,2}|localhost") {
+            let (a, b, both) = (policy(vec![a.clone()]), policy(vec![b.clone()]), policy(vec![a, b]));
+            prop_assert!(kind(&a).joined(kind(&b)) == kind(&both));
+            prop_assert!(Kind::All.joined(kind(&b)) == kind(&b));
+        }
+    }
 }

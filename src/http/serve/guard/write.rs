@@ -186,3 +186,48 @@ impl<T: Transport> AsyncWrite for Guard<T> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes all that is written and remembers each call.
+    #[derive(Default)]
+    struct Calls(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Calls {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(buf.to_vec());
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn short_pieces_leave_together_and_long_ones_are_not_copied() {
+        let long = vec![b'x'; JOINED_BYTES_MAX];
+        for (pieces, first_call) in [
+            (&[&b"head"[..], b"", b"body"][..], &b"headbody"[..]),
+            (&[b"alone"], b"alone"),
+            (&[&long], &long),
+            // This writer knows no lists, and gets the first piece that is not empty.
+            (&[b"", b"head", &long], b"head"),
+        ] {
+            let mut io = Calls::default();
+            let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            let written = poll_write_pieces(&mut io, &mut Context::from_waker(Waker::noop()), &slices);
+            assert!(matches!(written, Poll::Ready(Ok(length)) if length == first_call.len()));
+            assert_eq!(io.0, [first_call]);
+        }
+    }
+}
