@@ -54,6 +54,8 @@ pub struct Exchange {
     pub error: Option<HandlerError>,
     /// The upstream that the request went to last, and its answer (`{http.reverse_proxy.*}`).
     pub upstream: Option<Box<UpstreamInfo>>,
+    /// The answer that `intercept` has taken up last (`{http.intercept.*}`).
+    pub intercepted: Option<Box<InterceptedAnswer>>,
     /// What one handler keeps for another, such as an answer for `copy_response`.
     pub held: Option<Box<dyn Any + Send>>,
     /// Method and target before the first change, if there was one.
@@ -83,6 +85,15 @@ pub struct OriginalRequest {
     pub method: Method,
     /// The target.
     pub uri: Uri,
+}
+
+/// An answer that was taken up on its way to the client.
+#[derive(Debug, Clone)]
+pub struct InterceptedAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
 }
 
 impl Exchange {
@@ -118,6 +129,7 @@ impl Exchange {
             captures: Vec::new(),
             error: None,
             upstream: None,
+            intercepted: None,
             held: None,
             original: None,
             log: None,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
@@ -81,6 +82,20 @@ pub fn repeat(whole: Bytes, has_length: bool) -> Body {
     }
     let frames = VecDeque::from([Frame::data(whole)]);
     Gathered { frames, rest: None, length: None, error: None }.into_body()
+}
+
+/// Lets go of a body. If all of it has come already, its connection serves the next request;
+/// nothing is waited for.
+pub fn discard(mut body: Body) {
+    // A frame has at most the size of one read, and an endless body is one that keeps us waiting or
+    // shows here.
+    const FRAMES_MAX: usize = 8;
+    for _ in 0..FRAMES_MAX {
+        match body.frame().now_or_never() {
+            Some(Some(Ok(_))) => {}
+            _ => return,
+        }
+    }
 }
 
 /// What was read, and then what is still to come.

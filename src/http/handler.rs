@@ -36,6 +36,9 @@ pub enum Outcome<'p> {
     Enter(&'p Routes, Option<&'p Routes>),
     /// Go on with what follows, and let this filter see the answer.
     Filter(&'p dyn ResponseFilter),
+    /// Go on with what follows, and let this look at the answer, which may wait for something or take
+    /// the request through further routes.
+    Intercept(&'p dyn Interceptor),
     /// Give up; the nearest error routes take over.
     Fail(HandlerError),
 }
@@ -53,6 +56,32 @@ pub trait ResponseFilter: Send + Sync {
     /// # Errors
     /// A [`HandlerError`] takes the place of the answer.
     fn filter(&self, x: &mut Exchange, response: &mut Response) -> Result<(), HandlerError>;
+}
+
+/// Something that looks at an answer that another handler has given, before the client gets it. Unlike a
+/// [`ResponseFilter`] it may wait, or take the request through other routes.
+pub trait Interceptor: Send + Sync {
+    /// Looks at `answer`, now or later.
+    fn intercept<'p: 'x, 'x>(&'p self, x: &'x mut Exchange, answer: Response) -> Interception<'p, 'x>;
+}
+
+/// How an answer is looked at.
+pub enum Interception<'p, 'x> {
+    /// What becomes of it was clear at once.
+    Now(Intercepted<'p>),
+    /// It has to wait for something.
+    Later(Pin<Box<dyn Future<Output = Intercepted<'p>> + Send + 'x>>),
+}
+
+/// What becomes of an answer that was looked at.
+pub enum Intercepted<'p> {
+    /// This one goes on to the client.
+    Pass(Response),
+    /// The request goes through these routes. Their answer has the fields of this one besides its own,
+    /// and its body if they give none; if they don't answer, this one goes on.
+    Enter(&'p Routes, Response),
+    /// An error takes the answer's place; the error routes around the interceptor take over.
+    Fail(HandlerError),
 }
 
 /// Builds a handler from its JSON: decodes strictly, validates everything, compiles templates.

@@ -18,6 +18,7 @@ mod header_match;
 mod header_ops;
 mod keep_body;
 mod matcher;
+mod original;
 mod placeholder;
 mod provision;
 pub mod regexp;
@@ -44,13 +45,16 @@ pub use access_log::{
 pub use body::{Body, BodyError, BodyTooLarge};
 pub use conn_info::ConnInfo;
 pub use error::HandlerError;
-pub use exchange::{Exchange, OriginalRequest};
-pub use gathered::{Gathered, gather, repeat};
-pub use handler::{Handler, HandlerType, Outcome, Response, ResponseFilter, Step};
+pub use exchange::{Exchange, InterceptedAnswer, OriginalRequest};
+pub use gathered::{Gathered, discard, gather, repeat};
+pub use handler::{
+    Handler, HandlerType, Intercepted, Interception, Interceptor, Outcome, Response, ResponseFilter, Step,
+};
 pub use header_fields::{FieldValue, Fields};
 pub use header_match::{HeaderMatch, TextPattern};
 pub use header_ops::{HeaderOps, ResponseHeaderOps};
 pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType};
+pub use original::replace_status;
 pub use placeholder::{Placeholder, status_text};
 pub use provision::{Background, NamedRoute, Provision, ProvisionError};
 pub use response_matcher::{AnswerMatcher, ResponseMatcher, parse_status, status_matches};

@@ -3,9 +3,10 @@
 use http::StatusCode;
 use smallvec::SmallVec;
 
+use super::original::Original;
 use super::{
-    AccessEntry, Body, Exchange, Fate, Handler, HandlerError, MatcherSets, Outcome, Response, ResponseFilter,
-    Step,
+    AccessEntry, Body, Exchange, Fate, Handler, HandlerError, Intercepted, Interception, Interceptor,
+    MatcherSets, Outcome, Response, ResponseFilter, Step,
 };
 
 /// The bit of a route group.
@@ -77,7 +78,25 @@ struct Frame<'p> {
 pub struct ErrorRoutes<'p> {
     routes: &'p Routes,
     rest: SmallVec<[Frame<'p>; 4]>,
-    filters: usize,
+    /// So many wrappers stand around them.
+    wrappers: usize,
+    /// The laid aside answer that they stand behind, by its number.
+    original: u32,
+}
+
+/// What is still to see the answer.
+enum Wrapper<'p> {
+    Filter(&'p dyn ResponseFilter),
+    Intercept(&'p dyn Interceptor),
+}
+
+/// An answer that routes are run on.
+struct Pending {
+    original: Original,
+    /// So many wrappers stand around the routes.
+    wrappers: usize,
+    /// [`Chain::unanswered`] outside of the routes.
+    unanswered: StatusCode,
 }
 
 /// A request's way through nested routes.
@@ -86,9 +105,13 @@ struct Chain<'p> {
     /// Subroutes' error routes stay here until there is an answer: in Caddy, what follows a
     /// subroute runs inside it, so an error there is still the subroute's.
     armed: Vec<ErrorRoutes<'p>>,
-    filters: Vec<&'p dyn ResponseFilter>,
+    wrappers: Vec<Wrapper<'p>>,
     /// The status of an answer that no handler gave.
     unanswered: StatusCode,
+    /// The answer that the request is being taken through routes for, if it is.
+    pending: Option<Box<Pending>>,
+    /// How many answers have been laid aside.
+    originals: u32,
 }
 
 /// Takes a request through `routes`, and through `errors` if that fails, to an answer; with what
@@ -125,7 +148,8 @@ impl<'p> Chain<'p> {
     fn new(routes: &'p Routes, unanswered: StatusCode) -> Self {
         let mut frames = SmallVec::new();
         frames.push(Frame { routes: &routes.0, route: 0, handler: None });
-        Self { frames, armed: Vec::new(), filters: Vec::new(), unanswered }
+        let (armed, wrappers) = (Vec::new(), Vec::new());
+        Self { frames, armed, wrappers, unanswered, pending: None, originals: 0 }
     }
 
     /// Runs to an answer, or to an error that no subroute's error routes took.
@@ -136,10 +160,7 @@ impl<'p> Chain<'p> {
                     Step::Now(outcome) => outcome,
                     Step::Later(future) => future.await,
                 },
-                Ok(None) => {
-                    x.unhandled = self.unanswered == StatusCode::OK;
-                    Outcome::Respond(bare(self.unanswered, x))
-                }
+                Ok(None) => Outcome::Respond(self.unanswered(x)),
                 Err(error) => Outcome::Fail(error),
             };
             let failure = match outcome {
@@ -152,21 +173,94 @@ impl<'p> Chain<'p> {
                     continue;
                 }
                 Outcome::Filter(filter) => {
-                    self.filters.push(filter);
+                    self.wrappers.push(Wrapper::Filter(filter));
                     continue;
                 }
-                Outcome::Respond(mut response) => match self.filter(x, &mut response) {
-                    Ok(()) => return Ok(response),
+                Outcome::Intercept(interceptor) => {
+                    self.wrappers.push(Wrapper::Intercept(interceptor));
+                    continue;
+                }
+                Outcome::Respond(response) => match self.pass(x, response).await {
+                    Ok(Some(response)) => return Ok(response),
+                    Ok(None) => continue,
                     Err(error) => error,
                 },
                 Outcome::Fail(error) => error,
             };
             let Some(armed) = self.armed.pop() else { return Err(failure) };
             x.error = Some(failure);
-            self.filters.truncate(armed.filters);
+            self.wrappers.truncate(armed.wrappers);
+            if armed.original != self.originals {
+                self.pending = None;
+            }
             self.frames = armed.rest;
             self.frames.push(Frame { routes: &armed.routes.0, route: 0, handler: None });
         }
+    }
+
+    /// The answer at the end of the routes, where no handler has given one.
+    fn unanswered(&mut self, x: &mut Exchange) -> Response {
+        if self.unanswered != StatusCode::OK {
+            return bare(self.unanswered, x);
+        }
+        // As in Caddy, what waits for an answer to change waits in vain.
+        if let Some(pending) = self.pending.take() {
+            self.wrappers.truncate(pending.wrappers);
+            self.unanswered = pending.unanswered;
+            return pending.original.restore(x);
+        }
+        self.wrappers.clear();
+        x.unhandled = true;
+        bare(StatusCode::OK, x)
+    }
+
+    /// Takes an answer past all that is to see it; `None` if the request goes through further routes.
+    async fn pass(
+        &mut self,
+        x: &mut Exchange,
+        mut response: Response,
+    ) -> Result<Option<Response>, HandlerError> {
+        if let Some(pending) = self.pending.take() {
+            self.unanswered = pending.unanswered;
+            pending.original.give_way(&x.method, &mut response);
+        }
+        while let Some(wrapper) = self.wrappers.pop() {
+            // An error here is none of those who stand inside.
+            while self.armed.last().is_some_and(|armed| armed.wrappers > self.wrappers.len()) {
+                self.armed.pop();
+            }
+            let interceptor = match wrapper {
+                Wrapper::Filter(filter) => {
+                    filter.filter(x, &mut response)?;
+                    continue;
+                }
+                Wrapper::Intercept(interceptor) => interceptor,
+            };
+            let intercepted = match interceptor.intercept(x, response) {
+                Interception::Now(intercepted) => intercepted,
+                Interception::Later(future) => future.await,
+            };
+            match intercepted {
+                Intercepted::Pass(passed) => response = passed,
+                Intercepted::Enter(routes, original) => {
+                    self.enter_with(x, routes, original);
+                    return Ok(None);
+                }
+                Intercepted::Fail(error) => return Err(error),
+            }
+        }
+        Ok(Some(response))
+    }
+
+    /// Goes through `routes` and nothing else, with an answer laid aside.
+    fn enter_with(&mut self, x: &mut Exchange, routes: &'p Routes, answer: Response) {
+        let original = Original::lay_aside(x, answer);
+        let (wrappers, unanswered) = (self.wrappers.len(), self.unanswered);
+        self.pending = Some(Box::new(Pending { original, wrappers, unanswered }));
+        self.originals += 1;
+        self.unanswered = StatusCode::OK;
+        self.frames.clear();
+        self.frames.push(Frame { routes: &routes.0, route: 0, handler: None });
     }
 
     /// The next handler whose turn it is; `None` at the end of the chain.
@@ -205,16 +299,10 @@ impl<'p> Chain<'p> {
 
     fn enter(&mut self, routes: &'p Routes, errors: Option<&'p Routes>) {
         if let Some(routes) = errors {
-            self.armed.push(ErrorRoutes { routes, rest: self.frames.clone(), filters: self.filters.len() });
+            let (rest, wrappers) = (self.frames.clone(), self.wrappers.len());
+            self.armed.push(ErrorRoutes { routes, rest, wrappers, original: self.originals });
         }
         self.frames.push(Frame { routes: &routes.0, route: 0, handler: None });
-    }
-
-    fn filter(&mut self, x: &mut Exchange, response: &mut Response) -> Result<(), HandlerError> {
-        while let Some(filter) = self.filters.pop() {
-            filter.filter(x, response)?;
-        }
-        Ok(())
     }
 }
 
@@ -236,139 +324,4 @@ fn enters(route: &Route, x: &mut Exchange) -> Result<bool, HandlerError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::http::{ConnInfo, Matcher, MatcherSet};
-
-    /// Appends its letter to the `trail` header of the answer, then does what it is told.
-    struct Probe(&'static str, Act);
-
-    enum Act {
-        Next,
-        Respond,
-        Fail(u16),
-        Enter(Routes, Option<Routes>),
-        Filter,
-    }
-
-    impl Handler for Probe {
-        fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x> {
-            x.response_headers.append("trail", self.0.parse().unwrap());
-            Step::Now(match &self.1 {
-                Act::Next => Outcome::Next,
-                Act::Respond => Outcome::Respond(bare(StatusCode::OK, x)),
-                Act::Fail(status) => {
-                    Outcome::Fail(HandlerError::new(StatusCode::from_u16(*status).unwrap(), "failed"))
-                }
-                Act::Enter(routes, errors) => Outcome::Enter(routes, errors.as_ref()),
-                Act::Filter => Outcome::Filter(self),
-            })
-        }
-    }
-
-    impl ResponseFilter for Probe {
-        fn filter(&self, _: &mut Exchange, response: &mut Response) -> Result<(), HandlerError> {
-            response.headers_mut().append("trail", self.0.to_uppercase().parse().unwrap());
-            Ok(())
-        }
-    }
-
-    struct Never;
-
-    impl Matcher for Never {
-        fn matches(&self, _: &mut Exchange) -> Result<bool, HandlerError> {
-            Ok(false)
-        }
-    }
-
-    fn route(probes: Vec<Probe>) -> Route {
-        let handlers = probes.into_iter().map(|probe| Box::new(probe) as Box<dyn Handler>).collect();
-        Route::new(MatcherSets::default(), None, handlers, false)
-    }
-
-    fn one(name: &'static str, act: Act) -> Route {
-        route(vec![Probe(name, act)])
-    }
-
-    /// The status of the answer and the order in which the probes ran.
-    fn play(routes: Vec<Route>, errors: Option<Vec<Route>>) -> (u16, String) {
-        let conn = ConnInfo::new(None, None, None);
-        let mut x = Exchange::new(http::Request::new(Body::Empty), Arc::new(conn));
-        let (routes, errors) = (Routes::new(routes), errors.map(Routes::new));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (response, _) = runtime.block_on(run(&routes, errors.as_ref(), &mut x));
-        let trail = response.headers().get_all("trail").iter().map(|value| value.to_str().unwrap());
-        (response.status().as_u16(), trail.collect())
-    }
-
-    #[test]
-    fn handlers_run_in_order_and_an_empty_chain_is_200() {
-        assert_eq!(play(vec![], None), (200, String::new()));
-        let routes = vec![one("a", Act::Next), route(vec![Probe("b", Act::Next), Probe("c", Act::Respond)])];
-        assert_eq!(play(routes, None), (200, "abc".into()));
-    }
-
-    #[test]
-    fn filters_run_last_one_first() {
-        let routes = vec![one("a", Act::Filter), one("b", Act::Filter), one("c", Act::Respond)];
-        assert_eq!(play(routes, None), (200, "abcBA".into()));
-    }
-
-    #[test]
-    fn terminal_ends_the_routes_around_it_too() {
-        let mut inner = one("b", Act::Next);
-        inner.terminal = true;
-        let subroute = Act::Enter(Routes::new(vec![inner, one("x", Act::Next)]), None);
-        let routes = vec![one("a", subroute), one("y", Act::Respond)];
-        assert_eq!(play(routes, None), (200, "ab".into()));
-    }
-
-    #[test]
-    fn only_the_first_match_of_a_group_runs() {
-        let grouped = |name, matchers| {
-            let probe: Box<dyn Handler> = Box::new(Probe(name, Act::Next));
-            Route::new(matchers, Some(GroupId::nth(70)), vec![probe], false)
-        };
-        let never = MatcherSets::new(vec![MatcherSet::new(vec![Box::new(Never)])]);
-        let routes = vec![
-            grouped("a", never),
-            grouped("b", MatcherSets::default()),
-            grouped("c", MatcherSets::default()),
-        ];
-        assert_eq!(play(routes, None), (200, "b".into()));
-    }
-
-    #[test]
-    fn an_error_without_error_routes_is_its_status() {
-        assert_eq!(play(vec![one("a", Act::Fail(404))], None), (404, "a".into()));
-    }
-
-    #[test]
-    fn error_routes_answer_or_leave_the_status() {
-        let fail = || vec![one("a", Act::Fail(404))];
-        assert_eq!(play(fail(), Some(vec![one("e", Act::Respond)])), (200, "ae".into()));
-        assert_eq!(play(fail(), Some(vec![one("e", Act::Next)])), (404, "ae".into()));
-        assert_eq!(play(fail(), Some(vec![one("e", Act::Fail(500))])), (500, "ae".into()));
-    }
-
-    #[test]
-    fn a_subroutes_error_routes_stay_armed_for_what_follows_it() {
-        let subroute = || {
-            let errors = Routes::new(vec![one("e", Act::Next)]);
-            Act::Enter(Routes::new(vec![one("b", Act::Next)]), Some(errors))
-        };
-        // The failing handler stands behind the subroute, and what is behind that still runs.
-        let routes = vec![one("a", subroute()), one("c", Act::Fail(404))];
-        assert_eq!(play(routes, None), (404, "abcec".into()));
-    }
-
-    #[test]
-    fn filters_pushed_before_a_subroute_see_its_error_answer() {
-        let errors = Routes::new(vec![one("e", Act::Respond)]);
-        let inner = Routes::new(vec![one("g", Act::Filter), one("b", Act::Fail(404))]);
-        let routes = vec![one("f", Act::Filter), one("a", Act::Enter(inner, Some(errors)))];
-        assert_eq!(play(routes, None), (200, "fagbeF".into()));
-    }
-}
+mod tests;

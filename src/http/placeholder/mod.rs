@@ -48,6 +48,10 @@ pub enum Placeholder {
     Error(ErrorField),
     /// `{http.reverse_proxy.*}`
     Upstream(UpstreamField),
+    /// `{http.intercept.status_code}`
+    InterceptedStatus,
+    /// `{http.intercept.header.NAME}`
+    InterceptedHeader(HeaderName),
     /// `{http.response.header.NAME}`: what stands on the answer so far
     ResponseHeader(HeaderName),
     /// `{http.regexp.NAME.GROUP}` and `{http.regexp.GROUP}`
@@ -137,6 +141,11 @@ impl Placeholder {
             Self::Var(name) => return Some(x.var(name)),
             Self::Error(field) => return field.value(x),
             Self::Upstream(field) => return field.value(x.upstream.as_deref()?),
+            Self::InterceptedStatus => Cow::Borrowed(x.intercepted.as_ref()?.status.as_str().as_bytes()),
+            Self::InterceptedHeader(name) => {
+                let headers = &x.intercepted.as_ref()?.headers;
+                headers.contains_key(name).then(|| joined(headers, name))?
+            }
             Self::ResponseHeader(name) => joined(&x.response_headers, name),
             Self::Capture(name, key) => Cow::Borrowed(x.capture(name.as_deref(), key)?),
             Self::Time(clock) => Cow::Owned(clock.text().into_bytes()),
@@ -176,6 +185,7 @@ impl Placeholder {
         match self {
             Self::Request(RequestField::Port | RequestField::LocalPort | RequestField::RemotePort)
             | Self::Error(ErrorField::StatusCode)
+            | Self::InterceptedStatus
             | Self::Upstream(Up::Requests | Up::MaxRequests | Up::Fails | Up::Retries | Up::StatusCode) => {
                 Kind::Int
             }

@@ -90,6 +90,8 @@ fn parse_http(rest: &str) -> Option<Option<Placeholder>> {
         ("error", "trace") => Placeholder::Error(ErrorField::Trace),
         ("error", "id") => Placeholder::Error(ErrorField::Id),
         ("response", field) => header(field.strip_prefix("header.")?, Placeholder::ResponseHeader),
+        ("intercept", "status_code") => Placeholder::InterceptedStatus,
+        ("intercept", field) => header(field.strip_prefix("header.")?, Placeholder::InterceptedHeader),
         ("reverse_proxy", field) => Placeholder::Upstream(UpstreamField::parse(field)?),
         ("regexp", key) if !key.is_empty() => match key.split_once('.') {
             Some((name, key)) => Placeholder::Capture(Some(name.into()), GroupKey::parse(key)),

@@ -1,4 +1,4 @@
-//! `intercept`: answers of later handlers are replaced. It can be written so far, and not run.
+//! `intercept`: answers of later handlers are replaced.
 //!
 //! ```caddyfile
 //! :8080 {
@@ -13,14 +13,21 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
 
+use super::reverse_proxy::handle_response::{Handled, Precedence, ResponseHandlers};
 use super::reverse_proxy::json::ResponseHandler;
 use crate::adapt::{Cursor, Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
-use crate::http::ResponseMatcher;
+use crate::http::{
+    Exchange, Handler, HandlerType, Intercepted, InterceptedAnswer, Interception, Interceptor, Outcome,
+    Provision, ProvisionError, Response, ResponseMatcher, Step, replace_status,
+};
 use crate::module::Module;
+
+const NAME: &str = "intercept";
 
 const SYNTAX: &str = "intercept [<matcher>] {
 	@name {
@@ -34,13 +41,16 @@ const SYNTAX: &str = "intercept [<matcher>] {
 }";
 
 pub(super) static MODULE: Module = Module {
-    directives: &[Directive { name: "intercept", syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    handler: Some(HandlerType { id: NAME, provision }),
+    directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/intercept/>).
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Intercept {
+    /// What is done with answers; the first that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     handle_response: Vec<ResponseHandler>,
 }
@@ -62,7 +72,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
             }
             // Read when all matchers are known.
             "handle_response" => blocks.push(h.cursor.new_from_next_segment()),
-            "replace_status" => handlers.push(replace_status(&mut h.cursor, &matchers)?),
+            "replace_status" => handlers.push(parse_replace_status(&mut h.cursor, &matchers)?),
             word => {
                 return Err(h
                     .cursor
@@ -72,14 +82,14 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
         }
     }
     for block in blocks {
-        handlers.push(handle_response(h, block, &matchers)?);
+        handlers.push(parse_handle_response(h, block, &matchers)?);
     }
     // Those for all answers come last.
     handlers.sort_by_key(|handler| handler.matcher.is_none());
-    Ok(ModuleJson::new(HANDLER_TAG, "intercept", &Intercept { handle_response: handlers }))
+    Ok(ModuleJson::new(HANDLER_TAG, NAME, &Intercept { handle_response: handlers }))
 }
 
-fn replace_status(cursor: &mut Cursor, matchers: &Matchers) -> Result<ResponseHandler, Error> {
+fn parse_replace_status(cursor: &mut Cursor, matchers: &Matchers) -> Result<ResponseHandler, Error> {
     let args = cursor.remaining_args();
     let (matcher, status) = match args.as_slice() {
         [status] => (None, status),
@@ -97,7 +107,11 @@ fn replace_status(cursor: &mut Cursor, matchers: &Matchers) -> Result<ResponseHa
     Ok(ResponseHandler { matcher, status_code: status.as_str().into(), ..ResponseHandler::default() })
 }
 
-fn handle_response(h: &Helper<'_>, mut block: Cursor, matchers: &Matchers) -> Result<ResponseHandler, Error> {
+fn parse_handle_response(
+    h: &Helper<'_>,
+    mut block: Cursor,
+    matchers: &Matchers,
+) -> Result<ResponseHandler, Error> {
     block.next();
     let args = block.remaining_args();
     let matcher = match args.as_slice() {
@@ -124,4 +138,120 @@ fn named(cursor: &Cursor, name: &str, matchers: &Matchers) -> Result<ResponseMat
             .err(format!("no named response matcher defined with name '{bare}'"))
             .did_you_mean(name, matchers.keys().map(String::as_str))
     })
+}
+
+struct Provisioned(ResponseHandlers);
+
+fn provision(json: &ModuleJson, ctx: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
+    let json: Intercept = json.decode(HANDLER_TAG)?;
+    let handlers = ResponseHandlers::provision(&json.handle_response, Precedence::Routes, ctx)?;
+    Ok(Box::new(Provisioned(handlers)))
+}
+
+impl Handler for Provisioned {
+    fn handle<'p: 'x, 'x>(&'p self, _: &'x mut Exchange) -> Step<'p, 'x> {
+        Step::Now(Outcome::Intercept(self))
+    }
+}
+
+impl Interceptor for Provisioned {
+    fn intercept<'p: 'x, 'x>(&'p self, x: &'x mut Exchange, mut answer: Response) -> Interception<'p, 'x> {
+        // A change of protocol has been agreed on already.
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Interception::Now(Intercepted::Pass(answer));
+        }
+        let handled = self.0.look(x, &answer);
+        if !matches!(handled, Ok(Handled::PassOn)) {
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            x.intercepted = Some(Box::new(InterceptedAnswer { status, headers }));
+        }
+        match handled {
+            Ok(Handled::PassOn) => {}
+            Ok(Handled::Replace(status)) => replace_status(&mut answer, status),
+            Ok(Handled::Enter { routes, .. }) => {
+                return Interception::Now(Intercepted::Enter(routes, answer));
+            }
+            // As in Caddy, the answer keeps its body.
+            Err(error) => {
+                tracing::error!(%error, "no status to replace the answer's by");
+                replace_status(&mut answer, StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        }
+        Interception::Now(Intercepted::Pass(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::Exchange;
+    use crate::modules::testing::{site, text};
+
+    /// Status, body and the `x-*` fields of the answer.
+    fn answer(inner: &str, target: &str) -> (u16, String, String) {
+        let directives =
+            format!("intercept {{\n{inner}\n}}\nheader X-Own here\nrespond \"{{path}}\" {{path.1}}");
+        let response = site(&directives).serve(&mut Exchange::get(target, &[]));
+        let fields = response.headers().iter().filter(|(name, _)| name.as_str().starts_with("x-"));
+        let fields: Vec<_> =
+            fields.map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+        let fields = fields.join(" ");
+        let (status, body) = text(response);
+        (status, body, fields)
+    }
+
+    fn expected(status: u16, body: &str, fields: &str) -> (u16, String, String) {
+        (status, body.into(), fields.into())
+    }
+
+    // What Caddy 2.11.7 answers.
+    #[test]
+    fn the_first_that_matches_counts_and_those_without_a_matcher_come_last() {
+        let inner = "@a status 404\n@b status 4xx\n@c header X-Own there\n@d status 500\n\
+                     handle_response {\nrespond rest 200\n}\nreplace_status @a 410\n\
+                     handle_response @b {\nrespond b 409\n}\nhandle_response @c {\nrespond c\n}\nreplace_status @d 201";
+        assert_eq!(answer(inner, "/a/404"), expected(410, "/a/404", "x-own=here"));
+        assert_eq!(answer(inner, "/a/403"), expected(409, "b", "x-own=here"));
+        assert_eq!(answer(inner, "/a/500"), expected(201, "/a/500", "x-own=here"));
+        assert_eq!(
+            answer("handle_response {\nrespond rest 200\n}", "/a/500"),
+            expected(200, "rest", "x-own=here")
+        );
+    }
+
+    #[test]
+    fn placeholders_tell_of_the_answer() {
+        let inner =
+            "handle_response {\nrespond \"{resp.status_code} {resp.header.X-Own} {resp.header.X-No}\"\n}";
+        let body = "404 here {http.intercept.header.X-No}";
+        assert_eq!(answer(inner, "/a/404"), expected(200, body, "x-own=here"));
+    }
+
+    #[test]
+    fn what_the_routes_leave_open_is_as_it_was() {
+        let fields = "handle_response {\nheader X-New 1\nheader >X-Late 1\nheader -X-Own\n}";
+        assert_eq!(answer(fields, "/a/404"), expected(404, "/a/404", "x-own=here x-new=1"));
+        let bodiless = "handle_response {\nheader >X-Late 1\nrespond 201\n}";
+        assert_eq!(answer(bodiless, "/a/404"), expected(201, "/a/404", "x-own=here x-late=1"));
+        assert_eq!(answer("handle_response {\nrespond 204\n}", "/a/404"), expected(204, "", "x-own=here"));
+        assert_eq!(answer("handle_response {\n}", "/a/404"), expected(404, "/a/404", "x-own=here"));
+    }
+
+    #[test]
+    fn a_status_out_of_a_placeholder_may_be_none() {
+        let inner = "replace_status {query.s}";
+        for (query, status) in [("201", 201), ("0", 404), ("x", 500), ("", 500), ("9", 500)] {
+            assert_eq!(answer(inner, &format!("/a/404?s={query}")), expected(status, "/a/404", "x-own=here"));
+        }
+    }
+
+    #[test]
+    fn errors_are_not_answers() {
+        let directives = "intercept {\nhandle_response {\nrespond taken 200\n}\n}\nerror oops 418";
+        assert_eq!(site(directives).get("/", &[]).0, 418);
+        let handled = format!("{directives}\nhandle_errors {{\nrespond \"{{err.message}}\"\n}}");
+        assert_eq!(site(&handled).get("/", &[]), (418, "oops".into()));
+        let within = "intercept {\nhandle_response {\nerror inside 419\n}\n}\nrespond x\n\
+                      handle_errors {\nrespond \"{err.message}\"\n}";
+        assert_eq!(site(within).get("/", &[]), (419, "inside".into()));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod balance;
+mod intercept;
 mod streams;
 mod tunnels;
 

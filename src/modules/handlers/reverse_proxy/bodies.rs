@@ -1,16 +1,14 @@
-//! Bodies on their way through: counted while they last, let go of early.
+//! Bodies on their way through: counted while they last.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt as _;
 
 use super::hosts::InFlight;
 use crate::http::{Body, BodyError};
-pub use crate::http::{gather, repeat};
+pub use crate::http::{discard, gather, repeat};
 
 /// No buffer grows beyond this, `unlimited` or not.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -47,20 +45,6 @@ impl http_body::Body for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Lets go of a body. If all of it has come already, its connection serves the next request;
-/// nothing is waited for.
-pub fn discard(mut body: Body) {
-    // A frame has at most the size of one read, and an endless body is one that keeps us waiting or
-    // shows here.
-    const FRAMES_MAX: usize = 8;
-    for _ in 0..FRAMES_MAX {
-        match body.frame().now_or_never() {
-            Some(Some(Ok(_))) => {}
-            _ => return,
-        }
     }
 }
 

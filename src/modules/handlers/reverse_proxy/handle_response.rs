@@ -1,5 +1,5 @@
-//! What is done with an upstream's answer instead of passing it on (`handle_response`,
-//! `replace_status`).
+//! What is done with an answer instead of passing it on (`handle_response`, `replace_status`), an
+//! upstream's in `reverse_proxy` and any handler's in `intercept`.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -38,18 +38,32 @@ pub enum Handled<'p> {
     },
 }
 
+/// Which counts if a handler has both a status and routes, as only JSON can say it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Precedence {
+    /// The status, in `reverse_proxy`.
+    Status,
+    /// The routes, in `intercept`.
+    Routes,
+}
+
 impl ResponseHandlers {
     /// Those that the JSON asks for.
     ///
     /// # Errors
     /// A matcher or route that can't be built.
-    pub fn provision(json: &[ResponseHandler], ctx: &mut Provision<'_>) -> Result<Self, ProvisionError> {
+    pub fn provision(
+        json: &[ResponseHandler],
+        precedence: Precedence,
+        ctx: &mut Provision<'_>,
+    ) -> Result<Self, ProvisionError> {
         let mut entries = Vec::with_capacity(json.len());
         for (index, handler) in json.iter().enumerate() {
             let at = |error: ProvisionError| error.at(format!("provisioning response handler {index}"));
             let matcher =
                 handler.matcher.as_ref().map(|matcher| matcher.compile().map_err(at)).transpose()?;
-            let action = if handler.status_code.is_empty() {
+            let goes_by_routes = precedence == Precedence::Routes && !handler.routes.is_empty();
+            let action = if handler.status_code.is_empty() || goes_by_routes {
                 let routes = ctx.routes(&handler.routes).map_err(at)?;
                 let keeps_answer = handler
                     .routes
@@ -125,7 +139,9 @@ mod tests {
     fn look(handlers: Value, status: u16) -> String {
         let json: Vec<ResponseHandler> = serde_json::from_value(handlers).unwrap();
         let (handlers, matchers) = (HashMap::new(), HashMap::new());
-        let handlers = ResponseHandlers::provision(&json, &mut Provision::new(&handlers, &matchers)).unwrap();
+        let handlers =
+            ResponseHandlers::provision(&json, Precedence::Status, &mut Provision::new(&handlers, &matchers))
+                .unwrap();
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         match handlers.look(&Exchange::get("/?s=202", &[]), &response) {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::answer::Finish;
 use super::forward::Proxy;
-use super::handle_response::ResponseHandlers;
+use super::handle_response::{Precedence, ResponseHandlers};
 use super::health::Passive;
 use super::json::{LoadBalancing, ReverseProxy, TRANSPORT_TAG};
 use super::policy;
@@ -61,7 +61,7 @@ pub(super) fn provision(
         header_up: headers.request.as_ref().map(HeaderOps::compile).transpose().map_err(compile)?,
         request_buffer_bytes: buffer_bytes(json.request_buffers),
         response_buffer_bytes: buffer_bytes(json.response_buffers),
-        handlers: ResponseHandlers::provision(&json.handle_response, ctx)?,
+        handlers: ResponseHandlers::provision(&json.handle_response, Precedence::Status, ctx)?,
         finish: Arc::new(Finish {
             headers: headers
                 .response
