@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -168,6 +169,19 @@ impl UpstreamIo {
             Self::Timed(timed) => &mut timed.io,
             io => io,
         }
+    }
+
+    /// Whether the kernel holds nothing that came on this connection, not even its end.
+    pub(super) fn is_kernel_buffer_empty(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(io) => SockRef::from(io),
+            Self::Unix(io) => SockRef::from(io),
+            Self::Tls(session) => return session.get_ref().0.is_kernel_buffer_empty(),
+            Self::Timed(timed) => return timed.io.is_kernel_buffer_empty(),
+        };
+        let mut byte = [MaybeUninit::uninit()];
+        // The sockets are tokio's and so never block.
+        matches!(socket.peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Whether the handshake settled on HTTP/2.

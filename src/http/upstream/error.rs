@@ -55,6 +55,11 @@ pub enum UpstreamErrorKind {
     Http2(String),
 }
 
+impl UpstreamErrorKind {
+    /// All was sent, and no answer began in time.
+    pub(super) const HEAD_LATE: Self = Self::Timeout("waiting for the answer's head");
+}
+
 impl UpstreamError {
     /// An error before any byte of the request was sent.
     pub(super) fn unsent(kind: impl Into<UpstreamErrorKind>) -> Self {

@@ -16,6 +16,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Frame;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
+use tokio::time::Sleep;
 
 use super::Reason;
 use super::decode::{Chunked, Framing, Piece, framing};
@@ -87,22 +88,22 @@ impl H1 {
     }
 
     /// Whether an idle connection is still open with nothing to read on it.
+    ///
+    /// The kernel is asked, not only the reactor: what has come since the reactor last looked would
+    /// else be taken for the answer to the next request.
     pub(super) fn is_quiet(&mut self) -> bool {
+        let io = self.io.untimed();
         let mut byte = [0];
-        let read = match self.io.untimed() {
-            UpstreamIo::Tcp(io) => io.try_read(&mut byte),
-            UpstreamIo::Unix(io) => io.try_read(&mut byte),
-            // A session has records of its own to read, such as tickets. Only it can tell them from an
-            // answer that nobody asked for.
-            UpstreamIo::Tls(io) => {
-                let mut buf = ReadBuf::new(&mut byte);
-                return Pin::new(io)
-                    .poll_read(&mut Context::from_waker(Waker::noop()), &mut buf)
-                    .is_pending();
+        // A session has records of its own to read, such as tickets. Only it can tell them from an
+        // answer that nobody asked for.
+        if let UpstreamIo::Tls(session) = io {
+            let mut buf = ReadBuf::new(&mut byte);
+            let mut cx = Context::from_waker(Waker::noop());
+            if Pin::new(session).poll_read(&mut cx, &mut buf).is_ready() {
+                return false;
             }
-            UpstreamIo::Timed(_) => return false,
-        };
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        }
+        io.is_kernel_buffer_empty()
     }
 
     /// Sends and receives until an answer's head is complete. Interim answers are heads too.
@@ -116,6 +117,10 @@ impl H1 {
         looked_at: &mut usize,
     ) -> Poll<Result<Head, UpstreamErrorKind>> {
         let uploading = self.poll_upload(cx);
+        if self.upload.as_ref().is_some_and(|upload| !upload.has_begun()) {
+            // Whatever can be read now is no answer to a request of which nothing was sent.
+            return uploading.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+        }
         loop {
             if may_end(&self.rest, *looked_at)
                 && let Some((head, length)) = parse_head(&self.rest)?
@@ -160,7 +165,7 @@ impl H1 {
             }
             Poll::Ready(Err(error)) => match error {
                 // The upstream has stopped reading; an early answer may still be on its way.
-                UpstreamErrorKind::Io(_) => None,
+                UpstreamErrorKind::Io(_) if upload.has_begun() => None,
                 error => Some(error),
             },
         }
@@ -358,6 +363,23 @@ pub(super) struct ReadHead<'a> {
     pub(super) conn: &'a mut H1,
     pub(super) head_bytes_left: &'a mut usize,
     pub(super) looked_at: usize,
+    pub(super) patience: &'a mut Option<Patience>,
+}
+
+/// How long an upstream may think. The clock starts once all of the request was sent.
+pub(super) struct Patience {
+    limit: Duration,
+    running: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, running: None }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.running.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit))).as_mut().poll(cx)
+    }
 }
 
 impl Future for ReadHead<'_> {
@@ -365,6 +387,14 @@ impl Future for ReadHead<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        this.conn.poll_head(cx, this.head_bytes_left, &mut this.looked_at)
+        let head = this.conn.poll_head(cx, this.head_bytes_left, &mut this.looked_at);
+        if head.is_pending()
+            && this.conn.upload.is_none()
+            && let Some(patience) = this.patience
+        {
+            ready!(patience.poll_end(cx));
+            return Poll::Ready(Err(UpstreamErrorKind::HEAD_LATE));
+        }
+        head
     }
 }

@@ -2,17 +2,25 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Uri};
+use http_body::{Frame, SizeHint};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::oneshot;
 
 use super::dial::UpstreamIo;
 use super::error::{UpstreamError, UpstreamErrorKind};
 use super::pool::PoolKey;
 use super::{Body, Outgoing, Response, TransportOptions};
+use crate::http::BodyError;
 
 thread_local! {
     /// Sessions that stand. One carries many requests, so there is at most one for each key.
@@ -60,17 +68,64 @@ pub(super) async fn round_trip(
 ) -> Result<Response, UpstreamError> {
     let failed = |error: hyper::Error| UpstreamErrorKind::Http2(error.to_string());
     session.ready().await.map_err(|error| UpstreamError::unsent(failed(error)))?;
+    let sent = options.response_header_timeout.map(|limit| (limit, watch_end(body)));
     let request = assemble(&request, options.tls.is_some(), body)
         .map_err(|error| UpstreamError::unsent(UpstreamErrorKind::Http2(error.to_string())))?;
     let answer = session.send_request(request);
-    let answer = match options.response_header_timeout {
+    let answer = match sent {
         None => answer.await,
-        Some(limit) => tokio::time::timeout(limit, answer)
-            .await
-            .map_err(|_| UpstreamError::sent(UpstreamErrorKind::Timeout("waiting for the answer's head")))?,
+        Some((limit, sent)) => tokio::select! {
+            answer = answer => answer,
+            () = async {
+                sent.await;
+                tokio::time::sleep(limit).await;
+            } => return Err(UpstreamError::sent(UpstreamErrorKind::HEAD_LATE)),
+        },
     };
     let answer = answer.map_err(|error| UpstreamError::sent(failed(error)))?;
     Ok(answer.map(Body::Incoming))
+}
+
+/// Ready once `body` was sent, which is when the session lets go of it.
+fn watch_end(body: &mut Body) -> impl Future<Output = ()> + use<> {
+    let watched = (!body.is_empty()).then(|| {
+        let (alive, gone) = oneshot::channel::<Infallible>();
+        let inner = std::mem::take(body);
+        *body = Body::stream(Watched { inner, _alive: alive });
+        gone
+    });
+    async move {
+        if let Some(gone) = watched {
+            // Nothing is ever sent, so this ends when the sender is dropped.
+            let _ = gone.await;
+        }
+    }
+}
+
+/// A body whose end can be waited for.
+struct Watched {
+    inner: Body,
+    _alive: oneshot::Sender<Infallible>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 /// The request in HTTP/2's terms: `Host` becomes `:authority`, framing fields vanish.

@@ -30,7 +30,7 @@ pub use error::{UpstreamError, UpstreamErrorKind};
 pub use h1::UpstreamBody;
 pub(crate) use pool::sweep;
 
-use h1::{H1, Head, ReadHead};
+use h1::{H1, Head, Patience, ReadHead};
 use pool::PoolKey;
 use upload::{BodyLength, Upload};
 
@@ -202,20 +202,14 @@ impl Transport {
         let mut head = Vec::with_capacity(1024);
         encode::head(&mut head, &request, length);
         let mut head = Bytes::from(head);
+        let mut begun = false;
         if length == BodyLength::None {
-            send_now(&mut conn, &mut head).await?;
+            begun = send_now(&mut conn, &mut head).await?;
         }
         if !head.is_empty() || length != BodyLength::None {
-            conn.upload = Some(Box::new(Upload::new(head, std::mem::take(body), length)));
+            conn.upload = Some(Box::new(Upload::new(head, begun, std::mem::take(body), length)));
         }
-        let answer = self.answer(&mut conn, &request, on_interim);
-        let head = match self.options.response_header_timeout {
-            None => answer.await,
-            Some(limit) => tokio::time::timeout(limit, answer)
-                .await
-                .unwrap_or(Err(UpstreamErrorKind::Timeout("waiting for the answer's head"))),
-        };
-        let head = head.map_err(UpstreamError::sent)?;
+        let head = self.answer(&mut conn, &request, on_interim).await.map_err(UpstreamError::sent)?;
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
@@ -240,8 +234,15 @@ impl Transport {
         on_interim: OnInterim<'_>,
     ) -> Result<Head, UpstreamErrorKind> {
         let mut head_bytes_left = self.options.head_bytes_max;
+        let mut patience = self.options.response_header_timeout.map(Patience::new);
         for _ in 0..INTERIM_MAX {
-            let head = ReadHead { conn, head_bytes_left: &mut head_bytes_left, looked_at: 0 }.await?;
+            let head = ReadHead {
+                conn,
+                head_bytes_left: &mut head_bytes_left,
+                looked_at: 0,
+                patience: &mut patience,
+            };
+            let head = head.await?;
             match head.status {
                 StatusCode::SWITCHING_PROTOCOLS if conn.upload.is_some() => {
                     return Err(UpstreamErrorKind::BadAnswer("101 in the middle of the request"));
@@ -261,8 +262,8 @@ impl Transport {
     }
 }
 
-/// Writes as much of the head as the socket takes at once.
-async fn send_now(conn: &mut H1, head: &mut Bytes) -> Result<(), UpstreamError> {
+/// Writes as much of the head as the socket takes at once. Returns whether it took any.
+async fn send_now(conn: &mut H1, head: &mut Bytes) -> Result<bool, UpstreamError> {
     let sent = poll_fn(|cx| match Pin::new(conn.io()).poll_write(cx, head) {
         // A socket that takes nothing now gets the head with the body.
         Poll::Pending => Poll::Ready(Ok(0)),
@@ -273,7 +274,7 @@ async fn send_now(conn: &mut H1, head: &mut Bytes) -> Result<(), UpstreamError> 
     if head.is_empty() && !conn.io().is_write_vectored() {
         poll_fn(|cx| Pin::new(conn.io()).poll_flush(cx)).await.map_err(UpstreamError::sent)?;
     }
-    Ok(())
+    Ok(sent > 0)
 }
 
 /// Whether a kept connection had died, so that a new one may take the request over: either nothing

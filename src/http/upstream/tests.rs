@@ -1,6 +1,7 @@
 //! Requests over real sockets to upstreams that follow a script.
 
 mod hostile;
+mod patience;
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};
@@ -261,18 +262,6 @@ fn interim_answers_are_told_and_an_upgrade_is_handed_over() {
         let upgraded = response.extensions().get::<Upgraded>().unwrap();
         assert_eq!(upgraded.take().unwrap().1, "hi");
         assert!(upgraded.take().is_none());
-    });
-}
-
-#[test]
-fn an_upstream_that_says_nothing_is_given_up_in_time() {
-    let upstream = Upstream::start(&[]);
-    block_on(async {
-        let limit = Some(Duration::from_millis(50));
-        let options = TransportOptions { response_header_timeout: limit, ..TransportOptions::default() };
-        let error =
-            send(&Transport::new(options), &upstream.dial, Method::GET, Body::Empty).await.unwrap_err();
-        assert!(matches!(error.kind, UpstreamErrorKind::Timeout(_)) && error.reached, "{error}");
     });
 }
 

@@ -61,16 +61,23 @@ pub(super) struct Upload {
     owed: u64,
     /// The body has ended; only `pending` is left.
     ended: bool,
+    /// Whether a byte was sent.
+    begun: bool,
 }
 
 impl Upload {
-    /// An upload of `body`, with `head` before it.
-    pub(super) fn new(head: Bytes, body: Body, length: BodyLength) -> Self {
+    /// An upload of `body`, with `head` before it, or what is left of the head if some was sent (`begun`).
+    pub(super) fn new(head: Bytes, begun: bool, body: Body, length: BodyLength) -> Self {
         let owed = if let BodyLength::Known(length) = length { length } else { 0 };
         let ended = length == BodyLength::None;
         let head_waits = if ended { HeadWaits::No } else { HeadWaits::Asks };
         let pending = [head, Bytes::new(), Bytes::new(), Bytes::new()];
-        Self { pending, head_waits, body, length, owed, ended }
+        Self { pending, head_waits, body, length, owed, ended, begun }
+    }
+
+    /// Whether the upstream can have seen something of the request.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Sends what can be sent now; ready once everything is sent.
@@ -155,6 +162,7 @@ impl Upload {
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.begun = true;
             for bytes in &mut self.pending {
                 let part = sent.min(bytes.len());
                 bytes.advance(part);

@@ -191,3 +191,40 @@ fn a_kept_connection_over_tls_is_used_again() {
     });
     server.join().unwrap();
 }
+
+/// What an upstream does on the first of two connections: it answers a request, and then, when told
+/// to, sends an answer that nobody asked for. The reactor of the runtime can't have seen that yet.
+fn unasked_between_two_requests(method: &Method, body: impl Fn() -> Body) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (now, told) = mpsc::sync_channel(0);
+    let (done, sent) = mpsc::sync_channel(0);
+    let dial = Dial::Tcp { host: "127.0.0.1".into(), port };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut first, _) = listener.accept().unwrap();
+            let mut buffer = [0; 1024];
+            assert!(first.read(&mut buffer).unwrap() > 0);
+            first.write_all(OK.as_bytes()).unwrap();
+            told.recv().unwrap();
+            first.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").unwrap();
+            done.send(()).unwrap();
+            let (mut second, _) = listener.accept().unwrap();
+            assert!(second.read(&mut buffer).unwrap() > 0);
+            second.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood").unwrap();
+        });
+        block_on(async {
+            let transport = transport();
+            assert_eq!(get(&transport, &dial).await.unwrap(), "ok");
+            now.send(()).unwrap();
+            sent.recv().unwrap();
+            text(send(&transport, &dial, method.clone(), body()).await.unwrap()).await.unwrap()
+        })
+    })
+}
+
+#[test]
+fn what_came_before_a_request_was_sent_is_not_its_answer() {
+    assert_eq!(unasked_between_two_requests(&Method::GET, || Body::Empty), "good");
+    assert_eq!(unasked_between_two_requests(&Method::POST, || Body::from("x")), "good");
+}
