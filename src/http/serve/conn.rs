@@ -202,7 +202,11 @@ where
             draining = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        let ended = connection.as_mut().poll(cx);
+        if ended.is_pending() && conn.wire.needs_watching() {
+            return connection.as_mut().poll(cx);
+        }
+        ended
     });
     if let Err(error) = ended.await {
         tracing::trace!(%error, "connection ended");

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::config::NetworkAddress;
 use crate::http::Server;
@@ -191,6 +191,12 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     /// # Errors
     /// There is no descriptor left for it.
     fn gone(&self) -> io::Result<Gone>;
+
+    /// Whether a task that waits for the client has been enlisted with the reactor before. The first
+    /// wait costs more than any other.
+    fn is_watched(&self) -> bool {
+        true
+    }
 }
 
 /// Is ready once a client has ended its side of the connection.
@@ -203,22 +209,12 @@ const END: Interest = Interest::PRIORITY;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const END: Interest = Interest::ERROR;
 
-impl Transport for TcpStream {
-    fn local(&self) -> Option<SocketAddr> {
-        self.local_addr().ok()
-    }
-
-    fn keep_alive(&self, params: &TcpKeepalive) {
-        // Without it a client that vanishes is only noticed later.
-        if let Err(error) = SockRef::from(self).set_tcp_keepalive(params) {
-            tracing::debug!(%error, "TCP keep-alive");
-        }
-    }
-
-    fn gone(&self) -> io::Result<Gone> {
-        let same = TcpStream::from_std(self.as_fd().try_clone_to_owned()?.into())?;
-        Ok(Box::pin(async move { drop(same.ready(END).await) }))
-    }
+/// Waits for the end by `ready`.
+pub(super) fn watch_end<F>(ready: impl FnOnce(Interest) -> F) -> Gone
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Box::pin(ready(END))
 }
 
 impl Transport for UnixStream {
@@ -230,7 +226,7 @@ impl Transport for UnixStream {
 
     fn gone(&self) -> io::Result<Gone> {
         let same = UnixStream::from_std(self.as_fd().try_clone_to_owned()?.into())?;
-        Ok(Box::pin(async move { drop(same.ready(END).await) }))
+        Ok(watch_end(move |interest| async move { drop(same.ready(interest).await) }))
     }
 }
 
@@ -245,6 +241,10 @@ impl<T: Transport> Transport for Rewind<T> {
 
     fn gone(&self) -> io::Result<Gone> {
         self.io.gone()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.io.is_watched()
     }
 }
 

@@ -6,6 +6,7 @@ mod engine;
 mod guard;
 mod h2;
 mod head;
+mod late;
 #[cfg(any(test, fuzzing))]
 pub mod laws;
 mod listener;

@@ -41,6 +41,9 @@ pub struct Wire {
     draining: AtomicBool,
     /// The connection has left HTTP behind.
     tunnel: AtomicBool,
+    /// Whether watching for the client's end while it is owed an answer was put off, or is needed
+    /// ([`PUT_OFF`], [`NEEDED`]); 0 if nobody has asked.
+    watching: AtomicU8,
     /// The guard has something that waits for the end of the present answer.
     waits_for_end: AtomicBool,
     has_interim: AtomicBool,
@@ -49,6 +52,11 @@ pub struct Wire {
     trailers: Mutex<Vec<u8>>,
     waker: AtomicWaker,
 }
+
+/// Watching for the client's end was put off until the answer turns out to take its time.
+const PUT_OFF: u8 = 1;
+/// It has to be watched for.
+const NEEDED: u8 = 2;
 
 /// An interim answer that is not on its way yet may be this long, together with others.
 const INTERIM_BYTES_MAX: usize = 16 * 1024;
@@ -213,6 +221,25 @@ impl Wire {
     /// Whether a request or an answer has taken too long as a whole.
     pub(super) fn is_overdue(&self) -> bool {
         self.overdue.load(Relaxed)
+    }
+
+    /// Whether the guard need not watch for the client's end yet: many an answer is there before the
+    /// task ends its turn, and [`Wire::needs_watching`] asks again for all others.
+    pub(super) fn puts_off_watching(&self) -> bool {
+        let puts_off = self.watching.load(Relaxed) != NEEDED;
+        if puts_off {
+            self.watching.store(PUT_OFF, Relaxed);
+        }
+        puts_off
+    }
+
+    /// Whether watching was put off, and has to be made good now that the task is about to wait.
+    pub(super) fn needs_watching(&self) -> bool {
+        let was_put_off = self.watching.load(Relaxed) == PUT_OFF;
+        if was_put_off {
+            self.watching.store(NEEDED, Relaxed);
+        }
+        was_put_off
     }
 
     /// Something could be read after all.

@@ -6,11 +6,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
+use super::late::Late;
 use super::listener::{Listener, Slot, Transport};
 use super::{conn, wire};
 use crate::http::{ConnInfo, upstream};
@@ -103,10 +106,8 @@ async fn wait_until_idle(grace: Option<Duration>) {
 fn accept(listener: Listener, slot: Arc<Slot>, stop: Stop) -> io::Result<()> {
     match listener {
         Listener::Tcp(listener) => {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let accept = move |cx: &mut Context<'_>| {
-                listener.poll_accept(cx).map_ok(|(io, peer)| (io, Some(unmapped(peer))))
-            };
+            let listener = watch(listener)?;
+            let accept = move |cx: &mut Context<'_>| poll_accept(&listener, cx);
             tokio::spawn(accept_from(accept, slot, stop));
         }
         Listener::Unix(listener) => {
@@ -116,6 +117,33 @@ fn accept(listener: Listener, slot: Arc<Slot>, stop: Stop) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Enlists a listener with the reactor.
+#[expect(
+    unsafe_code,
+    reason = "tokio has no other way to a listener of which connections are not enlisted too"
+)]
+fn watch(listener: std::net::TcpListener) -> io::Result<AsyncFd<mio::net::TcpListener>> {
+    let listener = mio::net::TcpListener::from_std(listener);
+    // SAFETY: the listener owns its descriptor, keeps the same one, and closes it only when it is
+    // dropped, which is after the `AsyncFd` around it, which owns it, has let go of it.
+    unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// Accepts a connection that the reactor does not know of; tokio's own listener would tell it.
+fn poll_accept(
+    listener: &AsyncFd<mio::net::TcpListener>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(Late, Option<SocketAddr>)>> {
+    loop {
+        let mut ready = ready!(listener.poll_read_ready(cx))?;
+        // It is only told that there is nothing to wait for if there was nothing.
+        if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
+            let (socket, peer) = accepted?;
+            return Poll::Ready(Ok((Late::new(socket.into()), Some(unmapped(peer)))));
+        }
+    }
 }
 
 /// Resolves, or fails, when accepting is to end.
@@ -128,7 +156,11 @@ async fn accept_from<T>(
 ) where
     T: Transport + 'static,
 {
-    loop {
+    for accepted_in_a_row in 1_u32.. {
+        if accepted_in_a_row.is_multiple_of(ACCEPTS_IN_A_ROW) {
+            // A flood of connections must not keep those that stand from being served.
+            tokio::task::yield_now().await;
+        }
         // Who already waits when the end comes is still served.
         let accepted = poll_fn(|cx| match poll_accept(cx) {
             Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
@@ -149,6 +181,9 @@ async fn accept_from<T>(
         }
     }
 }
+
+/// After so many connections others get their turn.
+const ACCEPTS_IN_A_ROW: u32 = 32;
 
 /// An IPv4 client of a socket for both families looks like one.
 fn unmapped(address: SocketAddr) -> SocketAddr {

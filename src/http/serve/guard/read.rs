@@ -16,6 +16,9 @@ impl<T: Transport> Guard<T> {
     /// Reads while the client is owed an answer. Nothing of that is for hyper, except the end: a
     /// client that has gone wants no answer.
     fn poll_early(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.io.is_watched() && self.conn.wire.puts_off_watching() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         while self.held.len() < EARLY_BYTES_MAX {
             let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) else {

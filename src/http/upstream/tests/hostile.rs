@@ -213,13 +213,16 @@ fn unasked_between_two_requests(method: &Method, body: impl Fn() -> Body) -> Str
             assert!(second.read(&mut buffer).unwrap() > 0);
             second.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood").unwrap();
         });
-        block_on(async {
+        let answer = block_on(async {
             let transport = transport();
             assert_eq!(get(&transport, &dial).await.unwrap(), "ok");
             now.send(()).unwrap();
             sent.recv().unwrap();
             text(send(&transport, &dial, method.clone(), body()).await.unwrap()).await.unwrap()
-        })
+        });
+        // If nobody has opened the second connection, the upstream waits no longer for it.
+        drop(TcpStream::connect(("127.0.0.1", port)));
+        answer
     })
 }
 
