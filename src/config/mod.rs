@@ -24,6 +24,7 @@ pub mod logging;
 mod module;
 pub mod pki;
 pub mod rewrite;
+mod secret;
 mod size;
 pub mod subject;
 pub mod tls;
@@ -40,6 +41,7 @@ pub use idna::ascii_host;
 pub use integer::{IntegerError, parse_integer};
 pub use ip_ranges::PRIVATE_RANGES;
 pub use module::{ModuleError, ModuleJson};
+pub use secret::Secret;
 pub use size::{SizeError, parse_bytes};
 pub use weak_string::WeakString;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Duration, ModuleJson, is_default};
+use super::{Duration, ModuleJson, Secret, is_default};
 
 /// The tag under which an issuer's name stands.
 pub const ISSUER_TAG: &str = "module";
@@ -367,7 +367,7 @@ pub struct ExternalAccount {
     /// Its id.
     pub key_id: String,
     /// Its key, base64url.
-    pub mac_key: String,
+    pub mac_key: Secret,
 }
 
 /// How to show that a name is ours.

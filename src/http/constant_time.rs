@@ -20,9 +20,29 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
     difference.ct_eq(&0).into()
 }
 
+/// Whether `part` is somewhere in `text`. How long it takes depends on their lengths alone.
+pub fn contains(text: &[u8], part: &[u8]) -> bool {
+    if part.is_empty() {
+        return true;
+    }
+    // No `any`: it would end at the first place.
+    text.windows(part.len()).fold(false, |found, window| found | equal(window, part))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_found_wherever_it_is() {
+        let text = b"abcdefghijklmnop";
+        for from in 0..text.len() {
+            for to in from..text.len() {
+                assert!(contains(text, &text[from..to]));
+            }
+        }
+        assert!(!contains(text, b"ac") && !contains(text, b"abcdefghijklmnopq") && !contains(b"", b"a"));
+    }
 
     #[test]
     fn every_byte_counts() {

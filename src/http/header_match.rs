@@ -44,6 +44,8 @@ enum PatternKind {
     Prefix,
     Suffix,
     Contains,
+    /// The same, of a text that holds a key.
+    ContainsSecret,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl TextPattern {
             last = strip(parts.last_mut(), |text| text.strip_suffix('*'));
         }
         let kind = match (first, last) {
+            (true, true) if parts.iter().any(holds_secret) => PatternKind::ContainsSecret,
             (true, true) => PatternKind::Contains,
             (true, false) => PatternKind::Suffix,
             (false, true) => PatternKind::Prefix,
@@ -128,8 +131,14 @@ impl TextPattern {
                 value.len().checked_sub(len).is_some_and(|at| constant_time::equal(&value[at..], &text))
             }
             PatternKind::Contains => memmem::find(value, &text).is_some(),
+            PatternKind::ContainsSecret => constant_time::contains(value, &text),
         }
     }
+}
+
+/// Whether a part is, or holds, a value from the environment or a file.
+fn holds_secret(part: &Part) -> bool {
+    part.is_secret() || matches!(part, Part::Literal(text) if is_environment_value(text.as_bytes()))
 }
 
 /// Takes a wildcard off a literal part; false if there is none.

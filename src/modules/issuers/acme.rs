@@ -133,7 +133,7 @@ fn account_option(cursor: &mut Cursor, issuer: &mut AcmeIssuer) -> Result<bool, 
         "timeout" => issuer.acme_timeout = duration(cursor, "timeout duration")?,
         "eab" => {
             let [key_id, mac_key] = cursor.all_args()?;
-            issuer.external_account = Some(ExternalAccount { key_id, mac_key });
+            issuer.external_account = Some(ExternalAccount { key_id, mac_key: mac_key.into() });
         }
         "trusted_roots" => issuer.trusted_roots_pem_files = cursor.remaining_args(),
         _ => return Ok(false),

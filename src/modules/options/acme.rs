@@ -82,7 +82,10 @@ fn parse_account(reader: &mut OptionReader<'_>) -> Result<(), Error> {
     while cursor.next_block(0) {
         match cursor.val() {
             "key_id" => [account.key_id] = cursor.args()?,
-            "mac_key" => [account.mac_key] = cursor.args()?,
+            "mac_key" => {
+                let [key] = cursor.args()?;
+                account.mac_key = key.into();
+            }
             _ => return Err(unrecognized(cursor, "parameter", &["key_id", "mac_key"])),
         }
     }

@@ -29,7 +29,7 @@ use self::cache::Cache;
 use self::hash::{Algorithm, Hash};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
-use crate::config::{ModuleJson, is_default};
+use crate::config::{ModuleJson, Secret, is_default};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step, Template,
     Unknown, Value, header_value, target,
@@ -103,7 +103,7 @@ struct HashJson {
 #[serde(default, deny_unknown_fields)]
 struct Account {
     username: String,
-    password: String,
+    password: Secret,
 }
 
 fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
@@ -133,7 +133,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
         if username.is_empty() || password.is_empty() {
             return Err(cursor.err("username and password cannot be empty or missing"));
         }
-        accounts.push(Account { username, password });
+        accounts.push(Account { username, password: password.into() });
     }
     let basic = HttpBasic {
         hash: Some(HashJson { algorithm }),
@@ -175,7 +175,7 @@ impl BasicAuth {
         let algorithm = config.hash.as_ref().map_or(Algorithm::Bcrypt, |hash| hash.algorithm);
         let mut accounts: Vec<(Box<[u8]>, Arc<Hash>)> = Vec::with_capacity(config.accounts.len());
         for (index, account) in config.accounts.iter().enumerate() {
-            let fixed = |text: &String| {
+            let fixed = |text: &str| {
                 let template = Template::compile(text, Unknown::Empty);
                 template.constant().unwrap_or_default().into_owned()
             };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::config::headers::{HeaderOps, ResponseHeaderOps, ResponseMatcher};
 use crate::config::http::{MatcherSet, RouteList};
-use crate::config::{Duration, ModuleJson, WeakString, is_default};
+use crate::config::{Duration, ModuleJson, Secret, WeakString, is_default};
 
 /// The tag of a transport.
 pub const TRANSPORT_TAG: &str = "protocol";
@@ -165,7 +165,7 @@ pub struct ActiveHealthChecks {
     pub port: i64,
     /// Header fields to send.
     #[serde(skip_serializing_if = "is_default")]
-    pub headers: BTreeMap<String, Vec<String>>,
+    pub headers: BTreeMap<String, Vec<Secret>>,
     /// The method; GET unless given.
     #[serde(skip_serializing_if = "is_default")]
     pub method: String,

@@ -3,7 +3,7 @@
 use super::json::{ActiveHealthChecks, PassiveHealthChecks, ReverseProxy};
 use super::parse::duration;
 use crate::adapt::{Cursor, Error};
-use crate::config::{parse_integer, split_host_port};
+use crate::config::{Secret, parse_integer, split_host_port};
 use crate::http::parse_status;
 
 /// Reads a subdirective about active health checks; false if it is none.
@@ -65,7 +65,7 @@ fn read_active(name: &str, cursor: &mut Cursor, active: &mut ActiveHealthChecks)
                 if values.is_empty() {
                     values.push(String::new());
                 }
-                active.headers.entry(field).or_default().extend(values);
+                active.headers.entry(field).or_default().extend(values.into_iter().map(Secret::from));
             }
         }
         _ => return Ok(false),

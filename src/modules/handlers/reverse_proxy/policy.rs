@@ -8,7 +8,7 @@ use super::balance::Policy;
 use super::cookie::StickyCookie;
 use super::json::POLICY_TAG;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
-use crate::config::{Duration, ModuleJson, is_default, parse_integer};
+use crate::config::{Duration, ModuleJson, Secret, is_default, parse_integer};
 use crate::http::{ProvisionError, Template, Unknown};
 use crate::module::Module;
 
@@ -95,7 +95,7 @@ struct CookieHash {
     #[serde(skip_serializing_if = "is_default")]
     name: String,
     #[serde(skip_serializing_if = "is_default")]
-    secret: String,
+    secret: Secret,
     #[serde(skip_serializing_if = "is_default")]
     max_age: Duration,
     #[serde(skip_serializing_if = "is_default")]
@@ -157,7 +157,7 @@ fn parse_cookie(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
         [name] => cookie.name.clone_from(name),
         [name, secret] => {
             cookie.name.clone_from(name);
-            cookie.secret.clone_from(secret);
+            cookie.secret = secret.as_str().into();
         }
         _ => return Err(reader.cursor.arg_err()),
     }

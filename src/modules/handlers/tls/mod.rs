@@ -247,7 +247,8 @@ fn acme_option(h: &mut Helper<'_>, said: &mut Said) -> Result<bool, Error> {
         }
         "eab" => {
             let [key_id, mac_key] = cursor.all_args()?;
-            said.acme.get_or_insert_default().external_account = Some(ExternalAccount { key_id, mac_key });
+            said.acme.get_or_insert_default().external_account =
+                Some(ExternalAccount { key_id, mac_key: mac_key.into() });
         }
         "dns" => {
             let provider = dns_provider(cursor, vocabulary)?;
