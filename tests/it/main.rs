@@ -5,6 +5,7 @@
 
 mod adapt;
 mod cli;
+mod coverage;
 mod demo;
 mod docs;
 mod entrypoint;
