@@ -10,6 +10,7 @@
 //! | [`adapt`] | blocks to config | know the runtime |
 //! | [`log`] | writers, encoders, redaction | know HTTP routing |
 //! | [`tls`] | certificates, the local CA, resolvers | know a directive |
+//! | [`gotemplate`] | the language of Go's templates | know HTTP, do I/O |
 //! | [`http`] | one request's vocabulary and the engine that runs it | name a directive, scan for `{` at request time |
 //! | [`module`] | what one file of [`modules`] offers | hold a table |
 //! | [`modules`] | one file for each thing a user can write | start or stop anything |
@@ -22,6 +23,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod gotemplate;
 pub mod http;
 pub mod log;
 pub mod module;

@@ -167,7 +167,7 @@ fn listens(
     let mut claimed: BTreeMap<String, &str> = BTreeMap::new();
     let mut listens = Vec::new();
     for (name, config) in &http.servers {
-        let server = Arc::new(Server::provision(name, config, &mut ctx)?);
+        let server = Server::provision(name, config, &mut ctx)?.share();
         background.append(&mut ctx.take_background());
         let policies = policies(name, config, tls)?;
         for text in &config.listen {

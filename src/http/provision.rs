@@ -14,7 +14,7 @@ use super::routes::GroupId;
 use super::traced::Traced;
 use super::{
     Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Placeholder, Route, Routes,
-    SensitiveNames,
+    SensitiveNames, ServerHandle,
 };
 use crate::config::http::{HANDLER_TAG, RouteList};
 use crate::config::{ModuleError, ModuleJson};
@@ -72,6 +72,8 @@ pub struct Provision<'a> {
     /// Where handlers of the server that is being built say that a request has come, if they do.
     trace: Option<Logger>,
     tls: Option<Arc<tls::App>>,
+    /// The server that is being built.
+    server: ServerHandle,
 }
 
 /// A route that others enter by its name (`invoke`). It is filled once the server's named routes are
@@ -106,7 +108,19 @@ impl<'a> Provision<'a> {
             logging: log::current(),
             trace: None,
             tls: None,
+            server: ServerHandle::default(),
         }
+    }
+
+    /// Begins a server; a way to it once it stands.
+    pub(super) fn begin_server(&mut self) -> ServerHandle {
+        self.server = ServerHandle::default();
+        self.server.clone()
+    }
+
+    /// A way to the server that is being built, for handlers that ask it again.
+    pub fn server(&self) -> ServerHandle {
+        self.server.clone()
     }
 
     /// The same with these certificates and authorities.

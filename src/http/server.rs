@@ -1,6 +1,6 @@
 //! One server of `apps.http`: its routes, its limits, and the first and last steps of every request.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -41,6 +41,20 @@ pub struct Server {
     trusted_proxies: Option<TrustedProxies>,
     alias_fields: AliasFields,
     log: ServerLog,
+    handle: ServerHandle,
+}
+
+/// A way for a server's own handlers to ask it again. It leads nowhere until the server stands.
+#[derive(Clone, Default)]
+pub struct ServerHandle(Arc<OnceLock<Weak<Server>>>);
+
+impl ServerHandle {
+    /// Answers a request that one of the server's handlers has made up. It comes from whom `x` says;
+    /// no proxy's word is taken for it.
+    pub async fn ask(&self, x: &mut Exchange) -> Option<Response> {
+        let server = self.0.get().and_then(Weak::upgrade)?;
+        Some(server.route(x).await)
+    }
 }
 
 impl Server {
@@ -55,6 +69,7 @@ impl Server {
     ) -> Result<Self, ProvisionError> {
         let at = |error: ProvisionError| error.at(format!("server {name}"));
         unsupported::refuse(config).map_err(at)?;
+        let handle = ctx.begin_server();
         ctx.trace(config.logs.as_ref().is_some_and(|logs| logs.trace));
         ctx.take_named_routes(&config.named_routes).map_err(at)?;
         let mut routes = ctx.routes(&config.routes).map_err(at)?;
@@ -66,6 +81,7 @@ impl Server {
             None => None,
         };
         Ok(Self {
+            handle,
             log: ServerLog::provision(config.logs.as_ref(), ctx),
             routes,
             errors,
@@ -76,6 +92,14 @@ impl Server {
             takes_h2c: config.protocols.is_empty()
                 || config.protocols.iter().any(|protocol| protocol == "h2c" || protocol == "h2"),
         })
+    }
+
+    /// The server, shared, and within its handlers' reach.
+    pub fn share(self) -> Arc<Self> {
+        let server = Arc::new(self);
+        // The handle is this server's alone, so it is still empty.
+        let _ = server.handle.0.set(Arc::downgrade(&server));
+        server
     }
 
     /// How long and how much its clients may.
@@ -101,6 +125,10 @@ impl Server {
         if let Some(proxies) = &self.trusted_proxies {
             proxies.judge(x);
         }
+        self.route(x).await
+    }
+
+    async fn route(&self, x: &mut Exchange) -> Response {
         // The request is logged as it came, with the fields that are dropped next.
         self.log.begin(x);
         self.alias_fields.filter(&mut x.headers);

@@ -106,6 +106,11 @@ impl<'a> Haystack<'a> {
 }
 
 impl Regexp {
+    /// The expression itself, for whoever has text and no request.
+    pub fn into_inner(self) -> regex::Regex {
+        self.regex
+    }
+
     /// Compiles a pattern of Go's syntax.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod answers;
 mod balance;
 mod intercept;
 mod streams;
+mod templates;
 mod tunnels;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,0 +1,133 @@
+//! Functions on maps.
+
+use std::rc::Rc;
+
+use super::{Function, map, text, value};
+use crate::gotemplate::{Error, Map, Value};
+
+pub(super) const TABLE: &[(&str, Function)] = &[
+    ("dict", |a| {
+        let mut dict = Map::new();
+        for pair in a.chunks(2) {
+            dict.insert(pair[0].text().into_owned(), pair.get(1).cloned().unwrap_or_else(|| "".into()));
+        }
+        Ok(dict.into())
+    }),
+    ("get", |a| Ok(map(a, 0)?.borrow().get(&*text(a, 1)?).cloned().unwrap_or_else(|| "".into()))),
+    ("set", |a| {
+        let dict = map(a, 0)?;
+        if contains(value(a, 2)?, &dict, DEPTH_MAX) {
+            return Err(Error::new("a map can't be put into itself"));
+        }
+        dict.borrow_mut().insert(text(a, 1)?.into_owned(), value(a, 2)?.clone());
+        Ok(Value::Map(dict))
+    }),
+    ("unset", |a| {
+        let dict = map(a, 0)?;
+        dict.borrow_mut().remove(&*text(a, 1)?);
+        Ok(Value::Map(dict))
+    }),
+    ("hasKey", |a| Ok(map(a, 0)?.borrow().contains_key(&*text(a, 1)?).into())),
+    ("pluck", |a| {
+        let key = text(a, 0)?;
+        let maps: Result<Vec<_>, _> = (1..a.len()).map(|index| map(a, index)).collect();
+        Ok(maps?.iter().filter_map(|map| map.borrow().get(&*key).cloned()).collect::<Vec<_>>().into())
+    }),
+    ("keys", |a| {
+        let maps: Result<Vec<_>, _> = (0..a.len()).map(|index| map(a, index)).collect();
+        let keys = |map: &Rc<std::cell::RefCell<Map>>| {
+            map.borrow().keys().map(|key| Value::from(key.as_str())).collect::<Vec<_>>()
+        };
+        Ok(maps?.iter().flat_map(keys).collect::<Vec<_>>().into())
+    }),
+    ("values", |a| Ok(map(a, 0)?.borrow().values().cloned().collect::<Vec<_>>().into())),
+    ("pick", |a| Ok(filtered(a, true)?.into())),
+    ("omit", |a| Ok(filtered(a, false)?.into())),
+    ("merge", |a| merge(a, false)),
+    ("mustMerge", |a| merge(a, false)),
+    ("mergeOverwrite", |a| merge(a, true)),
+    ("mustMergeOverwrite", |a| merge(a, true)),
+    ("deepCopy", |a| Ok(copy(value(a, 0)?, DEPTH_MAX))),
+    ("mustDeepCopy", |a| Ok(copy(value(a, 0)?, DEPTH_MAX))),
+    ("dig", dig),
+];
+
+/// Maps and lists are followed this deep.
+const DEPTH_MAX: usize = 50;
+
+/// Whether a map is somewhere within a value, or it is too deep to say.
+fn contains(value: &Value, wanted: &Rc<std::cell::RefCell<Map>>, depth: usize) -> bool {
+    if depth == 0 {
+        return true;
+    }
+    match value {
+        Value::Map(map) => {
+            Rc::ptr_eq(map, wanted) || map.borrow().values().any(|inner| contains(inner, wanted, depth - 1))
+        }
+        Value::List(items) => items.iter().any(|inner| contains(inner, wanted, depth - 1)),
+        _ => false,
+    }
+}
+
+fn copy(value: &Value, depth: usize) -> Value {
+    match value {
+        Value::Map(map) if depth > 0 => {
+            let entries = map.borrow();
+            entries.iter().map(|(key, inner)| (key.clone(), copy(inner, depth - 1))).collect::<Map>().into()
+        }
+        Value::List(items) if depth > 0 => {
+            items.iter().map(|inner| copy(inner, depth - 1)).collect::<Vec<_>>().into()
+        }
+        other => other.clone(),
+    }
+}
+
+fn filtered(a: &[Value], keeps: bool) -> Result<Map, Error> {
+    let named: Result<Vec<_>, _> = (1..a.len()).map(|index| text(a, index)).collect();
+    let named = named?;
+    let dict = map(a, 0)?;
+    let entries = dict.borrow();
+    let kept = entries.iter().filter(|(key, _)| named.iter().any(|name| name == *key) == keeps);
+    Ok(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// Puts what further maps have into the first one.
+fn merge(a: &[Value], overwrites: bool) -> Result<Value, Error> {
+    let first = map(a, 0)?;
+    for index in 1..a.len() {
+        let Value::Map(other) = copy(value(a, index)?, DEPTH_MAX) else { continue };
+        merge_into(&first, &other, overwrites, DEPTH_MAX);
+    }
+    Ok(Value::Map(first))
+}
+
+fn merge_into(
+    into: &Rc<std::cell::RefCell<Map>>,
+    from: &Rc<std::cell::RefCell<Map>>,
+    overwrites: bool,
+    depth: usize,
+) {
+    for (key, value) in from.borrow().iter() {
+        let present = into.borrow().get(key).cloned();
+        match (&present, value) {
+            (Some(Value::Map(inner)), Value::Map(new)) if depth > 0 => {
+                merge_into(inner, new, overwrites, depth - 1);
+            }
+            (Some(present), _) if present.is_true() && !(overwrites && value.is_true()) => {}
+            _ => drop(into.borrow_mut().insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+/// `dig "a" "b" default map`
+fn dig(a: &[Value]) -> Result<Value, Error> {
+    let [keys @ .., default, dict] = a else { return Err(Error::new("dig needs at least three arguments")) };
+    let mut found = dict.clone();
+    for index in 0..keys.len() {
+        let key = text(keys, index)?;
+        let Value::Map(map) = &found else { return Ok(default.clone()) };
+        let Some(next) = map.borrow().get(&*key).cloned() else { return Ok(default.clone()) };
+        found = next;
+    }
+    Ok(found)
+}

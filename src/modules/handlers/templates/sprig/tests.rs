@@ -1,0 +1,132 @@
+//! What sprig answers.
+
+use super::*;
+
+fn call(name: &str, arguments: &[Value]) -> String {
+    match find(name).unwrap_or_else(|| panic!("no {name}"))(arguments) {
+        Ok(value) => value.text().into_owned(),
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+fn v(text: &str) -> Value {
+    text.into()
+}
+
+fn l(items: &[i64]) -> Value {
+    items.iter().copied().map(Value::Int).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn text_functions() {
+    for (name, arguments, expected) in [
+        ("upper", vec![v("aé")], "AÉ"),
+        ("title", vec![v("hello wide-world")], "Hello Wide-World"),
+        ("untitle", vec![v("Hello World")], "hello world"),
+        ("trimAll", vec![v("$"), v("$5$")], "5"),
+        ("trimSuffix", vec![v("-"), v("a-")], "a"),
+        ("repeat", vec![Value::Int(3), v("ab")], "ababab"),
+        ("substr", vec![Value::Int(0), Value::Int(3), v("abcdef")], "abc"),
+        ("substr", vec![Value::Int(3), Value::Int(-1), v("abcdef")], "def"),
+        ("trunc", vec![Value::Int(3), v("abcdef")], "abc"),
+        ("trunc", vec![Value::Int(-2), v("abcdef")], "ef"),
+        ("abbrev", vec![Value::Int(5), v("hello world")], "he..."),
+        ("abbrevboth", vec![Value::Int(5), Value::Int(10), v("1234 5678 9123")], "...5678..."),
+        ("quote", vec![v("a\"b"), Value::Int(1)], "\"a\\\"b\" \"1\""),
+        ("indent", vec![Value::Int(2), v("a\nb")], "  a\n  b"),
+        ("plural", vec![v("one"), v("many"), Value::Int(1)], "one"),
+        ("snakecase", vec![v("FirstName")], "first_name"),
+        ("kebabcase", vec![v("FirstName")], "first-name"),
+        ("camelcase", vec![v("http_server")], "HttpServer"),
+        ("wrap", vec![Value::Int(5), v("aa bb cc")], "aa bb\ncc"),
+        ("initials", vec![v("First Try")], "FT"),
+        ("split", vec![v("$"), v("a$b")], "map[_0:a _1:b]"),
+        ("splitList", vec![v(","), v("a,b")], "[a b]"),
+        ("join", vec![v("-"), l(&[1, 2])], "1-2"),
+        ("replace", vec![v(" "), v("-"), v("a b c")], "a-b-c"),
+        ("regexReplaceAll", vec![v("a(x*)b"), v("-ab-axxb-"), v("${1}W")], "-W-xxW-"),
+        ("regexFindAll", vec![v("[2,4,6,8]"), v("123456789"), Value::Int(-1)], "[2 4 6 8]"),
+        ("regexMatch", vec![v("^a+$"), v("aaa")], "true"),
+        ("upper", vec![Value::Int(1)], "error: wrong type for value; expected string; got int"),
+        ("upper", vec![], "error: wrong number of args: got 0"),
+    ] {
+        assert_eq!(call(name, &arguments), expected, "{name} {arguments:?}");
+    }
+}
+
+#[test]
+fn numbers_lists_and_maps() {
+    let dict = || find("dict").unwrap()(&[v("a"), Value::Int(1), v("b"), v("x")]).unwrap();
+    for (name, arguments, expected) in [
+        ("add", vec![Value::Int(1), v("2"), Value::Float(3.9)], "6"),
+        ("div", vec![Value::Int(7), Value::Int(2)], "3"),
+        ("div", vec![Value::Int(7), Value::Int(0)], "error: integer divide by zero"),
+        ("round", vec![Value::Float(123.5555), Value::Int(3)], "123.556"),
+        ("max", vec![Value::Int(1), Value::Int(5), Value::Int(3)], "5"),
+        ("until", vec![Value::Int(3)], "[0 1 2]"),
+        ("untilStep", vec![Value::Int(3), Value::Int(9), Value::Int(2)], "[3 5 7]"),
+        ("seq", vec![Value::Int(0), Value::Int(2), Value::Int(5)], "0 2 4"),
+        ("until", vec![Value::Int(1 << 60)], "error: the result would be too long"),
+        ("first", vec![l(&[1, 2, 3])], "1"),
+        ("rest", vec![l(&[1, 2, 3])], "[2 3]"),
+        ("initial", vec![l(&[1, 2, 3])], "[1 2]"),
+        ("reverse", vec![l(&[1, 2, 3])], "[3 2 1]"),
+        ("uniq", vec![l(&[1, 1, 2])], "[1 2]"),
+        ("without", vec![l(&[1, 2, 3]), Value::Int(2)], "[1 3]"),
+        ("has", vec![Value::Int(2), l(&[1, 2])], "true"),
+        ("slice", vec![l(&[1, 2, 3, 4]), Value::Int(1), Value::Int(3)], "[2 3]"),
+        ("chunk", vec![Value::Int(2), l(&[1, 2, 3])], "[[1 2] [3]]"),
+        ("get", vec![dict(), v("a")], "1"),
+        ("set", vec![dict(), v("c"), Value::Int(3)], "map[a:1 b:x c:3]"),
+        ("keys", vec![dict()], "[a b]"),
+        ("omit", vec![dict(), v("a")], "map[b:x]"),
+        (
+            "merge",
+            vec![dict(), find("dict").unwrap()(&[v("a"), v("no"), v("z"), v("new")]).unwrap()],
+            "map[a:1 b:x z:new]",
+        ),
+        ("default", vec![v("d"), v("")], "d"),
+        ("ternary", vec![v("y"), v("n"), true.into()], "y"),
+        ("coalesce", vec![Value::Nil, v(""), v("x")], "x"),
+        ("kindOf", vec![l(&[])], "slice"),
+        ("clean", vec![v("/a/../b//c/.")], "/b/c"),
+        ("ext", vec![v("a/b.tar.gz")], ".gz"),
+        ("dir", vec![v("/a/b")], "/a"),
+    ] {
+        assert_eq!(call(name, &arguments), expected, "{name} {arguments:?}");
+    }
+    let itself = dict();
+    let error = call("set", &[itself.clone(), v("self"), itself]);
+    assert_eq!(error, "error: a map can't be put into itself");
+}
+
+#[test]
+fn encodings_and_times() {
+    for (name, arguments, expected) in [
+        ("b64enc", vec![v("hello")], "aGVsbG8="),
+        ("b64dec", vec![v("aGVsbG8=")], "hello"),
+        ("b32enc", vec![v("hi")], "NBUQ===="),
+        ("b32dec", vec![v("NBUQ====")], "hi"),
+        ("b32dec", vec![v("!")], "illegal base32 data"),
+        ("sha256sum", vec![v("")], "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("adler32sum", vec![v("Hello")], "93061621"),
+        (
+            "toJson",
+            vec![find("fromJson").unwrap()(&[v(r#"{"a":[1,2.5,"<"]}"#)]).unwrap()],
+            r#"{"a":[1,2.5,"\u003c"]}"#,
+        ),
+        (
+            "date",
+            vec![v("2006-01-02"), find("toDate").unwrap()(&[v("2006-01-02"), v("2017-12-31")]).unwrap()],
+            "2017-12-31",
+        ),
+        ("dateInZone", vec![v("15:04 MST"), Value::Int(0), v("UTC")], "00:00 UTC"),
+        ("duration", vec![Value::Int(95)], "1m35s"),
+        ("durationRound", vec![v("2h10m5s")], "2h"),
+        ("unixEpoch", vec![Value::Int(7)], "7"),
+    ] {
+        assert_eq!(call(name, &arguments), expected, "{name} {arguments:?}");
+    }
+    assert_eq!(call("randAlphaNum", &[Value::Int(20)]).len(), 20);
+    assert_ne!(call("uuidv4", &[]), call("uuidv4", &[]));
+}
