@@ -40,15 +40,15 @@ pub(super) fn parse(
     };
     let (list, end) = parser.list(true).map_err(|error| error.at(|| parser.line.to_string()))?;
     match end {
-        End::Text => Ok((list, parser.defined)),
-        End::Else => Err(Error::new(format!("{}: unexpected {{{{else}}}}", parser.line))),
-        End::End => Err(Error::new(format!("{}: unexpected {{{{end}}}}", parser.line))),
+        Until::Text => Ok((list, parser.defined)),
+        Until::Else => Err(Error::new(format!("{}: unexpected {{{{else}}}}", parser.line))),
+        Until::End => Err(Error::new(format!("{}: unexpected {{{{end}}}}", parser.line))),
     }
 }
 
 /// What a list ends with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+enum Until {
     Text,
     Else,
     End,
@@ -91,7 +91,7 @@ impl Parser<'_> {
     }
 
     /// Texts and actions up to an end, which is taken with its `}}` or, for `else`, without.
-    fn list(&mut self, is_top: bool) -> Result<(List, End), Error> {
+    fn list(&mut self, is_top: bool) -> Result<(List, Until), Error> {
         let mut list = Vec::new();
         while let Some(token) = self.tokens.next() {
             self.line = token.line;
@@ -104,9 +104,9 @@ impl Parser<'_> {
                 TokenKind::Word(word) => match word.as_str() {
                     "end" => {
                         self.end_of_action("end")?;
-                        return Ok((List(list), End::End));
+                        return Ok((List(list), Until::End));
                     }
-                    "else" => return Ok((List(list), End::Else)),
+                    "else" => return Ok((List(list), Until::Else)),
                     "define" if is_top => {
                         self.define()?;
                         continue;
@@ -122,7 +122,7 @@ impl Parser<'_> {
             };
             list.push(Node { line, kind });
         }
-        Ok((List(list), End::Text))
+        Ok((List(list), Until::Text))
     }
 
     /// The action that this keyword begins, if it is one.
@@ -182,9 +182,9 @@ impl Parser<'_> {
         self.variables = variables;
         self.loops = loops;
         match end {
-            End::End => Ok(list),
-            End::Else => Err(Error::new("unexpected {{else}} in define clause")),
-            End::Text => Err(Error::new("unexpected EOF")),
+            Until::End => Ok(list),
+            Until::Else => Err(Error::new("unexpected {{else}} in define clause")),
+            Until::Text => Err(Error::new("unexpected EOF")),
         }
     }
 
@@ -208,9 +208,9 @@ impl Parser<'_> {
                 parser.loops -= 1;
             }
             let otherwise = match end {
-                End::Text => return Err(Error::new("unexpected EOF")),
-                End::End => List::default(),
-                End::Else => parser.otherwise(word)?,
+                Until::Text => return Err(Error::new("unexpected EOF")),
+                Until::End => List::default(),
+                Until::Else => parser.otherwise(word)?,
             };
             parser.variables.truncate(known);
             Ok(Branch { pipe, list, otherwise })
@@ -219,10 +219,7 @@ impl Parser<'_> {
 
     /// What stands behind `else`, up to the end of the branch.
     fn otherwise(&mut self, word: &str) -> Result<List, Error> {
-        let chained = match self.peek() {
-            Some(TokenKind::Word(next)) if next == word && word != "range" => true,
-            _ => false,
-        };
+        let chained = matches!(self.peek(), Some(TokenKind::Word(next)) if next == word && word != "range");
         if chained {
             let token = self.next()?;
             // It shares the `end`.
@@ -232,9 +229,9 @@ impl Parser<'_> {
         }
         self.end_of_action("else")?;
         match self.list(false)? {
-            (list, End::End) => Ok(list),
-            (_, End::Else) => Err(Error::new("expected end; found {{else}}")),
-            (_, End::Text) => Err(Error::new("unexpected EOF")),
+            (list, Until::End) => Ok(list),
+            (_, Until::Else) => Err(Error::new("expected end; found {{else}}")),
+            (_, Until::Text) => Err(Error::new("unexpected EOF")),
         }
     }
 

@@ -88,25 +88,28 @@ fn relative(time: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second() - time.as_second();
     let (passed, label) = if seconds < 0 { (-seconds, "from now") } else { (seconds, "ago") };
     let many = |unit: i64, name: &str| format!("{} {name} {label}", passed / unit);
-    match passed {
-        0 => "now".into(),
-        1 => format!("1 second {label}"),
-        ..MINUTE => many(1, "seconds"),
-        ..120 => format!("1 minute {label}"),
-        ..HOUR => many(MINUTE, "minutes"),
-        ..7200 => format!("1 hour {label}"),
-        ..DAY => many(HOUR, "hours"),
-        ..172_800 => format!("1 day {label}"),
-        ..WEEK => many(DAY, "days"),
-        ..1_209_600 => format!("1 week {label}"),
-        ..MONTH => many(WEEK, "weeks"),
-        ..5_184_000 => format!("1 month {label}"),
-        ..YEAR => many(MONTH, "months"),
-        passed if passed < 18 * MONTH => format!("1 year {label}"),
-        passed if passed < 2 * YEAR => format!("2 years {label}"),
-        passed if passed < 37 * YEAR => many(YEAR, "years"),
-        _ => format!("a long while {label}"),
-    }
+    let said = |text: &str| format!("{text} {label}");
+    // Up to so many seconds, and what is said then.
+    let steps: [(i64, &dyn Fn() -> String); 17] = [
+        (1, &|| "now".into()),
+        (2, &|| said("1 second")),
+        (MINUTE, &|| many(1, "seconds")),
+        (2 * MINUTE, &|| said("1 minute")),
+        (HOUR, &|| many(MINUTE, "minutes")),
+        (2 * HOUR, &|| said("1 hour")),
+        (DAY, &|| many(HOUR, "hours")),
+        (2 * DAY, &|| said("1 day")),
+        (WEEK, &|| many(DAY, "days")),
+        (2 * WEEK, &|| said("1 week")),
+        (MONTH, &|| many(WEEK, "weeks")),
+        (2 * MONTH, &|| said("1 month")),
+        (YEAR, &|| many(MONTH, "months")),
+        (18 * MONTH, &|| said("1 year")),
+        (2 * YEAR, &|| said("2 years")),
+        (37 * YEAR, &|| many(YEAR, "years")),
+        (i64::MAX, &|| said("a long while")),
+    ];
+    steps.iter().find(|(until, _)| passed < *until).map(|(_, say)| say()).unwrap_or_default()
 }
 
 /// A segment of a path, escaped.
