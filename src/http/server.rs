@@ -9,6 +9,7 @@ use socket2::TcpKeepalive;
 use super::access_log::ServerLog;
 use super::alias_fields::AliasFields;
 use super::serve::{WireLimits, is_authority};
+use super::sniff::{SNIFF_BYTES_MAX, content_type};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
@@ -133,7 +134,8 @@ impl Server {
         self.log.begin(x);
         self.alias_fields.filter(&mut x.headers);
         x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
-        let (response, fate) = run(&self.routes, self.errors.as_ref(), x).await;
+        let (mut response, fate) = run(&self.routes, self.errors.as_ref(), x).await;
+        settle_type(x, &mut response);
         self.log.finish(x, response, &fate)
     }
 }
@@ -158,6 +160,23 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
         return Some(answer);
     }
     None
+}
+
+/// Does what Go's server does to every answer: one that has a body and doesn't say of what type gets
+/// the type that it looks like, and a 304 has none.
+fn settle_type(x: &Exchange, response: &mut Response) {
+    if response.status() == StatusCode::NOT_MODIFIED {
+        if x.version != http::Version::HTTP_2 {
+            response.headers_mut().remove(header::CONTENT_TYPE);
+        }
+    } else if let Body::Full(bytes) = response.body()
+        && !response.headers().contains_key(header::CONTENT_TYPE)
+        && response.headers().get(header::CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
+        && response.status() != StatusCode::NO_CONTENT
+    {
+        let looks_like = content_type(&bytes[..bytes.len().min(SNIFF_BYTES_MAX)]);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(looks_like));
+    }
 }
 
 /// Whether an HTTP/2 request names one host, or none, as a Host field can name it. With HTTP/1 the
@@ -207,5 +226,34 @@ fn limits(config: &config::http::Server) -> WireLimits {
         read_timeout: config.read_timeout.positive(),
         write_timeout: config.write_timeout.positive(),
         keep_alive: keep_alive(config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The content type of an answer like this in the end.
+    fn settled(code: u16, body: &'static str, fields: &[(header::HeaderName, &'static str)]) -> String {
+        let mut response = status(StatusCode::from_u16(code).expect("a status"));
+        *response.body_mut() = Body::from(body);
+        for (name, value) in fields {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        settle_type(&Exchange::get("/", &[]), &mut response);
+        let found = response.headers().get(header::CONTENT_TYPE);
+        found.map_or("none", |value| value.to_str().expect("text")).to_owned()
+    }
+
+    // What Caddy 2.11.7 answers.
+    #[test]
+    fn an_answer_that_says_no_type_gets_the_one_that_it_looks_like() {
+        assert_eq!(settled(200, "<html></html>", &[]), "text/html; charset=utf-8");
+        assert_eq!(settled(404, "text", &[]), "text/plain; charset=utf-8");
+        assert_eq!(settled(200, "<html></html>", &[(header::CONTENT_TYPE, "a/b")]), "a/b");
+        assert_eq!(settled(200, "text", &[(header::CONTENT_ENCODING, "gzip")]), "none");
+        assert_eq!(settled(200, "", &[]), "none");
+        assert_eq!(settled(204, "text", &[]), "none");
+        assert_eq!(settled(304, "", &[(header::CONTENT_TYPE, "a/b")]), "none");
     }
 }
