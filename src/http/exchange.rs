@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use smallvec::SmallVec;
 
+use super::lookup::Lookups;
 use super::placeholder::{host_of, request_path, request_uri};
 use super::regexp::{Captures, GroupKey};
 use super::{AccessEntry, Body, ConnInfo, HandlerError, NamedSource, UpstreamInfo, Vars, target};
@@ -76,6 +77,8 @@ pub struct Exchange {
     source_depth: Cell<u8>,
     /// Bits of the route groups that a route has already satisfied.
     pub(super) groups: SmallVec<[u64; 2]>,
+    /// What the present route's matchers have had to look up.
+    pub(super) lookups: Option<Box<Lookups>>,
 }
 
 /// A request's method and target as the client sent them (`{http.request.orig_*}`).
@@ -141,6 +144,7 @@ impl Exchange {
             uuid: OnceCell::new(),
             source_depth: Cell::new(0),
             groups: SmallVec::new(),
+            lookups: None,
         }
     }
 

@@ -99,6 +99,15 @@ struct Pending {
     unanswered: StatusCode,
 }
 
+/// What comes next on a request's way.
+enum Turn<'p> {
+    Handler(&'p dyn Handler),
+    /// A route's matchers have to look something up, and are asked again.
+    LookUp,
+    /// Nothing is left.
+    End,
+}
+
 /// A request's way through nested routes.
 struct Chain<'p> {
     frames: SmallVec<[Frame<'p>; 4]>,
@@ -156,11 +165,15 @@ impl<'p> Chain<'p> {
     async fn drive(&mut self, x: &mut Exchange) -> Result<Response, HandlerError> {
         loop {
             let outcome = match self.next_handler(x) {
-                Ok(Some(handler)) => match handler.handle(x) {
+                Ok(Turn::LookUp) => match x.answer_lookup().await {
+                    Ok(()) => continue,
+                    Err(error) => Outcome::Fail(error),
+                },
+                Ok(Turn::Handler(handler)) => match handler.handle(x) {
                     Step::Now(outcome) => outcome,
                     Step::Later(future) => future.await,
                 },
-                Ok(None) => Outcome::Respond(self.unanswered(x)),
+                Ok(Turn::End) => Outcome::Respond(self.unanswered(x)),
                 Err(error) => Outcome::Fail(error),
             };
             let failure = match outcome {
@@ -263,8 +276,8 @@ impl<'p> Chain<'p> {
         self.frames.push(Frame { routes: &routes.0, route: 0, handler: None });
     }
 
-    /// The next handler whose turn it is; `None` at the end of the chain.
-    fn next_handler(&mut self, x: &mut Exchange) -> Result<Option<&'p dyn Handler>, HandlerError> {
+    /// Whose turn it is.
+    fn next_handler(&mut self, x: &mut Exchange) -> Result<Turn<'p>, HandlerError> {
         while let Some(frame) = self.frames.last_mut() {
             let routes = frame.routes;
             let Some(route) = routes.get(frame.route) else {
@@ -273,15 +286,18 @@ impl<'p> Chain<'p> {
             };
             let index = match frame.handler {
                 Some(index) => index,
-                None if enters(route, x)? => 0,
-                None => {
-                    frame.route += 1;
-                    continue;
-                }
+                None => match enters(route, x)? {
+                    Some(true) => 0,
+                    Some(false) => {
+                        frame.route += 1;
+                        continue;
+                    }
+                    None => return Ok(Turn::LookUp),
+                },
             };
             if let Some(handler) = route.handlers.get(index) {
                 frame.handler = Some(index + 1);
-                return Ok(Some(handler.as_ref()));
+                return Ok(Turn::Handler(handler.as_ref()));
             }
             if route.terminal {
                 // `terminal` ends the whole chain, the routes around this one too.
@@ -289,12 +305,12 @@ impl<'p> Chain<'p> {
                     self.unanswered = error.status;
                 }
                 self.frames.clear();
-                return Ok(None);
+                return Ok(Turn::End);
             }
             frame.route += 1;
             frame.handler = None;
         }
-        Ok(None)
+        Ok(Turn::End)
     }
 
     fn enter(&mut self, routes: &'p Routes, errors: Option<&'p Routes>) {
@@ -307,20 +323,30 @@ impl<'p> Chain<'p> {
 }
 
 /// Whether a request goes into `route`: its matchers match, and no route of its group has run.
-fn enters(route: &Route, x: &mut Exchange) -> Result<bool, HandlerError> {
-    if !route.matchers.matches(x)? {
-        return Ok(false);
+/// `None` if a matcher must look something up first.
+fn enters(route: &Route, x: &mut Exchange) -> Result<Option<bool>, HandlerError> {
+    let captures = x.captures.len();
+    let matched = route.matchers.matches(x);
+    if x.lookups.is_some() {
+        if x.has_open_lookup() {
+            x.captures.truncate(captures);
+            return Ok(None);
+        }
+        x.lookups = None;
     }
-    let Some(GroupId(id)) = route.group else { return Ok(true) };
+    if !matched? {
+        return Ok(Some(false));
+    }
+    let Some(GroupId(id)) = route.group else { return Ok(Some(true)) };
     let (word, bit) = (id as usize / 64, 1_u64 << (id % 64));
     if x.groups.len() <= word {
         x.groups.resize(word + 1, 0);
     }
     if x.groups[word] & bit != 0 {
-        return Ok(false);
+        return Ok(Some(false));
     }
     x.groups[word] |= bit;
-    Ok(true)
+    Ok(Some(true))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::adapt::{Cursor, Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, WeakString, is_default};
 use crate::module::Module;
-use crate::modules::matchers::glob::Glob;
+use crate::http::files::Glob;
 
 const SYNTAX: &str = "file_server [<matcher>] [browse] {
 	fs <filesystem>

@@ -1,4 +1,4 @@
-//! `try_files`: the path becomes that of the first file that exists. It can be written so far, and not run.
+//! `try_files`: the path becomes that of the first file that exists.
 //!
 //! ```caddyfile
 //! :8080 {

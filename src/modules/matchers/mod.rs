@@ -3,7 +3,6 @@
 mod client_ip;
 mod expression;
 pub(super) mod file;
-pub(super) mod glob;
 mod header;
 mod header_regexp;
 mod host;

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::glob::Glob;
+use crate::http::files::Glob;
 use super::{arguments, decode};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::http::{

@@ -102,8 +102,10 @@ impl Proxy {
         }
         let mut retries = 0;
         loop {
-            let failure = match self.attempt(x, &mut request, retries).await {
-                Ok(answer) if self.is_refused(x) => Failure::Answer(answer.response.status()),
+            let attempt = self.attempt(x, &mut request, retries).await;
+            let refused = attempt.is_ok() && self.is_refused(x).await;
+            let failure = match attempt {
+                Ok(answer) if refused => Failure::Answer(answer.response.status()),
                 Ok(answer) => {
                     if let Some(info) = &mut x.upstream {
                         info.retries = retries;
@@ -302,9 +304,9 @@ impl Proxy {
     }
 
     /// Whether another upstream should be asked, although this one has answered.
-    fn is_refused(&self, x: &mut Exchange) -> bool {
+    async fn is_refused(&self, x: &mut Exchange) -> bool {
         let Some(sets) = &self.answer_match else { return false };
-        sets.matches(x).unwrap_or_else(|error| {
+        sets.matches_after_lookups(x).await.unwrap_or_else(|error| {
             tracing::error!(%error, "matching answer for retry");
             false
         })

@@ -88,7 +88,7 @@ impl Retries {
         if !self.are_possible()
             || self.duration.is_some_and(|duration| started.elapsed() >= duration)
             || (self.count_max > 0 && retries >= self.count_max)
-            || !self.is_allowed(x, failure)
+            || !self.is_allowed(x, failure).await
         {
             return false;
         }
@@ -99,7 +99,7 @@ impl Retries {
     }
 
     /// Whether another attempt does no harm, or is asked for all the same.
-    fn is_allowed(&self, x: &mut Exchange, failure: &Failure) -> bool {
+    async fn is_allowed(&self, x: &mut Exchange, failure: &Failure) -> bool {
         match failure {
             Failure::NoUpstream | Failure::Answer(_) => true,
             Failure::Target { .. } | Failure::Request(_) => false,
@@ -107,17 +107,17 @@ impl Retries {
             Failure::Upstream(error) if !error.reached => true,
             Failure::Upstream(_) => match &self.request_match {
                 None => x.method == Method::GET,
-                Some(sets) => matches_failed(sets, x),
+                Some(sets) => matches_failed(sets, x).await,
             },
         }
     }
 }
 
-fn matches_failed(sets: &MatcherSets, x: &mut Exchange) -> bool {
+async fn matches_failed(sets: &MatcherSets, x: &mut Exchange) -> bool {
     if let Some(info) = &mut x.upstream {
         info.is_transport_error = true;
     }
-    let matched = sets.matches(x).unwrap_or_else(|error| {
+    let matched = sets.matches_after_lookups(x).await.unwrap_or_else(|error| {
         tracing::error!(%error, "matching request for retry");
         false
     });

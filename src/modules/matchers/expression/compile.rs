@@ -241,8 +241,26 @@ fn matcher_json(name: &str, args: &[Ast], own_name: &str) -> Result<Option<Json>
             [Ast::Map(entries)] => json!(string_lists(entries)?),
             _ => return fail("matcher requires a map literal argument"),
         },
+        "file" => match args {
+            [] => json!({}),
+            [Ast::Map(entries)] => file_json(entries)?,
+            _ => json!({ "try_files": strings(args)? }),
+        },
         _ => return Ok(None),
     }))
+}
+
+/// The JSON of `file({'root': ..., 'try_files': [...]})`.
+fn file_json(entries: &[(Ast, Ast)]) -> Result<Json, CompileError> {
+    let mut json = Map::new();
+    for (key, values) in string_lists(entries)? {
+        match (key.as_str(), values.as_array().map(Vec::as_slice)) {
+            ("try_files" | "split_path", _) => json.insert(key, values),
+            ("try_policy" | "root", Some([value])) => json.insert(key, value.clone()),
+            _ => return fail("matcher requires either a map or string literal argument"),
+        };
+    }
+    Ok(Json::Object(json))
 }
 
 fn strings(args: &[Ast]) -> Result<Vec<String>, CompileError> {

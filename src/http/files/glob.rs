@@ -1,9 +1,15 @@
 //! Patterns for paths, as Go's `path.Match`: `*` and `?` stay within a segment, `[a-z]` is a class,
 //! `\` makes what follows literal.
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+use super::{as_path, clean};
+use crate::http::target;
+
 /// A compiled pattern.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::modules) struct Glob(Box<[Token]>);
+pub struct Glob(Box<[Token]>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
@@ -19,7 +25,7 @@ enum Token {
 impl Glob {
     /// Compiles a pattern of characters, each with a mark whether it may mean something else than
     /// itself; `None` if it is malformed, which matches nothing.
-    pub(in crate::modules) fn compile(pattern: impl IntoIterator<Item = (char, bool)>) -> Option<Self> {
+    pub fn compile(pattern: impl IntoIterator<Item = (char, bool)>) -> Option<Self> {
         let mut rest = pattern.into_iter().peekable();
         let mut tokens = Vec::new();
         while let Some((char, special)) = rest.next() {
@@ -34,8 +40,13 @@ impl Glob {
         Some(Self(tokens.into()))
     }
 
+    /// Compiles a pattern in which everything that can be special is.
+    pub fn written(pattern: &[u8]) -> Option<Self> {
+        Self::compile(target::lossy(pattern).chars().map(|char| (char, true)))
+    }
+
     /// The text that alone it matches, if nothing in it is special.
-    pub(super) fn literal(&self) -> Option<String> {
+    pub fn literal(&self) -> Option<String> {
         self.0
             .iter()
             .map(|token| match token {
@@ -46,7 +57,7 @@ impl Glob {
     }
 
     /// Whether all of `text` matches.
-    pub(in crate::modules) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         // If it fails, the last `*` takes one character more; an earlier one could not help.
         let mut retry: Option<(&[Token], &str)> = None;
         let (mut tokens, mut rest) = (&*self.0, text);
@@ -115,6 +126,43 @@ fn class_char(rest: &mut impl Iterator<Item = (char, bool)>) -> Option<char> {
         '\\' => Some(rest.next()?.0),
         char => Some(char),
     }
+}
+
+/// The paths that a pattern stands for, as Go's `filepath.Glob`: those that are there. It reads folders,
+/// and is for the blocking pool.
+pub fn expand(pattern: &[u8]) -> Vec<Vec<u8>> {
+    // A pattern that is malformed anywhere stands for nothing.
+    if Glob::written(pattern).is_none() {
+        return Vec::new();
+    }
+    if !is_pattern(pattern) {
+        let exists = fs::symlink_metadata(as_path(pattern)).is_ok();
+        return exists.then(|| pattern.to_vec()).into_iter().collect();
+    }
+    let (folder, name) = (target::dir(pattern), target::file(pattern));
+    let folder = match folder {
+        b"" => b".".as_slice(),
+        b"/" => folder,
+        [folder @ .., _] => folder,
+    };
+    let Some(name) = Glob::written(name) else { return Vec::new() };
+    // Each round has one segment less, and none is left without a folder.
+    let folders = if is_pattern(folder) { expand(folder) } else { vec![folder.to_vec()] };
+    folders.iter().flat_map(|folder| members(folder, &name)).collect()
+}
+
+fn is_pattern(path: &[u8]) -> bool {
+    path.iter().any(|byte| b"*?[\\".contains(byte))
+}
+
+/// The members of a folder whose names match, in order.
+fn members(folder: &[u8], name: &Glob) -> Vec<Vec<u8>> {
+    let Ok(entries) = fs::read_dir(as_path(folder)) else { return Vec::new() };
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
+    let mut names: Vec<_> = names.filter(|found| name.matches(&target::lossy(found.as_bytes()))).collect();
+    names.sort_unstable();
+    let path = |name: std::ffi::OsString| clean(&[folder, b"/", name.as_bytes()].concat()).into_owned();
+    names.into_iter().map(path).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,108 @@
+//! Files: how a request's path becomes one below a root, and what is looked at on the blocking pool.
+
+mod glob;
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+pub use glob::{Glob, expand};
+
+use super::{Exchange, Template, target};
+
+/// The name of the file system that is there without being configured: that of the machine.
+const DEFAULT_FILE_SYSTEM: &[u8] = b"default";
+
+/// Whether there is a file system of this name; an empty one is the machine's.
+pub fn is_file_system(name: &[u8]) -> bool {
+    let name = name.trim_ascii();
+    name.is_empty() || name == DEFAULT_FILE_SYSTEM
+}
+
+/// These bytes as a path.
+pub fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// A root for one request; what is empty in it stands for the working directory.
+pub fn render_root<'a>(root: &'a Template, x: &'a Exchange) -> Cow<'a, [u8]> {
+    root.render_with(x, |_, value, _| if value.is_empty() { Cow::Borrowed(b".") } else { value })
+}
+
+/// The shortest form of a path without a slash at its end, as Go's `path.Clean`; links are not looked at.
+pub fn clean(path: &[u8]) -> Cow<'_, [u8]> {
+    if path.is_empty() {
+        return Cow::Borrowed(b".");
+    }
+    let without_slash = |path: &[u8]| if path.len() > 1 && path.ends_with(b"/") { path.len() - 1 } else { path.len() };
+    match target::clean_path(path, true) {
+        Cow::Borrowed(path) => Cow::Borrowed(&path[..without_slash(path)]),
+        Cow::Owned(mut path) => {
+            if path == b"./" {
+                path.pop();
+            }
+            path.truncate(without_slash(&path));
+            Cow::Owned(path)
+        }
+    }
+}
+
+/// A path below `root`. Whatever stands in `path`, it never leads out of there; a slash at its end stays.
+pub fn join(root: &[u8], path: &[u8]) -> Vec<u8> {
+    let inside = clean(&[b"/", path].concat()).into_owned();
+    let root = if root.is_empty() { b".".as_slice() } else { root };
+    let inside = if inside == b"/" { b"".as_slice() } else { &inside };
+    let mut joined = match (&*clean(root), inside) {
+        (b".", [_, relative @ ..]) => relative.to_vec(),
+        (b"/", [_, ..]) => inside.to_vec(),
+        (root, inside) => [root, inside].concat(),
+    };
+    if path.ends_with(b"/") && joined.len() > 1 {
+        joined.push(b'/');
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // What Go's path.Clean makes of them.
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, expected) in [
+            ("", "."),
+            ("/", "/"),
+            ("//", "/"),
+            ("a/", "a"),
+            ("./", "."),
+            ("./a", "a"),
+            ("/a/../b/", "/b"),
+            ("../a", "../a"),
+            ("a/..", "."),
+            ("/..", "/"),
+        ] {
+            assert_eq!(clean(path.as_bytes()), expected.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_root() {
+        for (root, path, expected) in [
+            ("/srv", "/a/b", "/srv/a/b"),
+            ("/srv/", "a/", "/srv/a/"),
+            ("/srv", "/../../etc/passwd", "/srv/etc/passwd"),
+            ("/srv", "/..", "/srv"),
+            ("/srv", "/a/../../..//etc/", "/srv/etc/"),
+            ("/srv", "/..\\..\\x", "/srv/..\\..\\x"),
+            (".", "/a", "a"),
+            ("", "/", "."),
+            ("/", "/a", "/a"),
+            ("/", "/", "/"),
+            ("sub", "/", "sub/"),
+        ] {
+            assert_eq!(join(root.as_bytes(), path.as_bytes()), expected.as_bytes(), "{root} {path}");
+        }
+    }
+}
