@@ -37,7 +37,8 @@ impl Exchange {
         if lookups.question.is_some() {
             return None;
         }
-        let answer = lookups.answers.get(lookups.taken).and_then(|answer| answer.downcast_ref::<T>()).cloned();
+        let answer =
+            lookups.answers.get(lookups.taken).and_then(|answer| answer.downcast_ref::<T>()).cloned();
         if answer.is_some() {
             lookups.taken += 1;
         } else {

@@ -35,7 +35,8 @@ pub fn clean(path: &[u8]) -> Cow<'_, [u8]> {
     if path.is_empty() {
         return Cow::Borrowed(b".");
     }
-    let without_slash = |path: &[u8]| if path.len() > 1 && path.ends_with(b"/") { path.len() - 1 } else { path.len() };
+    let without_slash =
+        |path: &[u8]| if path.len() > 1 && path.ends_with(b"/") { path.len() - 1 } else { path.len() };
     match target::clean_path(path, true) {
         Cow::Borrowed(path) => Cow::Borrowed(&path[..without_slash(path)]),
         Cow::Owned(mut path) => {

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use crate::adapt::{Cursor, Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, WeakString, is_default};
-use crate::module::Module;
 use crate::http::files::Glob;
+use crate::module::Module;
 
 const SYNTAX: &str = "file_server [<matcher>] [browse] {
 	fs <filesystem>

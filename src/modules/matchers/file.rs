@@ -24,7 +24,8 @@ use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::http::files::{as_path, clean, expand, is_file_system, join, render_root};
 use crate::http::{
-    Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, Unknown, Value as Named,
+    Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, Unknown,
+    Value as Named,
 };
 use crate::module::Module;
 
@@ -154,7 +155,8 @@ enum Found {
 
 fn provision(json: &Value, _: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
     let config: File = decode(NAME, json)?;
-    let or = |text: &str, default| Template::compile(if text.is_empty() { default } else { text }, Unknown::Empty);
+    let or =
+        |text: &str, default| Template::compile(if text.is_empty() { default } else { text }, Unknown::Empty);
     let mut files = config.try_files;
     if files.is_empty() {
         files.push("{http.request.uri.path}".to_owned());

@@ -15,9 +15,9 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use crate::http::files::Glob;
 use super::{arguments, decode};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::http::files::Glob;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, Unknown, target,
 };
