@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use hyper::ext::ReasonPhrase;
 use socket2::TcpKeepalive;
 
 use super::access_log::ServerLog;
@@ -13,7 +14,7 @@ use super::sniff::{SNIFF_BYTES_MAX, content_type};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
-use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run};
+use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run, status_text};
 use crate::config;
 
 /// The name under which the product answers, in `Server` and `Via`.
@@ -136,6 +137,7 @@ impl Server {
         x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
         let (mut response, fate) = run(&self.routes, self.errors.as_ref(), x).await;
         settle_type(x, &mut response);
+        name_status(&mut response);
         self.log.finish(x, response, &fate)
     }
 }
@@ -177,6 +179,20 @@ fn settle_type(x: &Exchange, response: &mut Response) {
         let looks_like = content_type(&bytes[..bytes.len().min(SNIFF_BYTES_MAX)]);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(looks_like));
     }
+}
+
+/// Gives the status line Go's words, where hyper would write others or none.
+fn name_status(response: &mut Response) {
+    let status = response.status();
+    let reason = match (status.canonical_reason(), status.as_u16()) {
+        (Some(_), 203 | 413 | 414 | 416) => ReasonPhrase::from_static(status_text(status).as_bytes()),
+        (Some(_), _) => return,
+        (None, code) => match ReasonPhrase::try_from(format!("status code {code}")) {
+            Ok(reason) => reason,
+            Err(_) => return,
+        },
+    };
+    response.extensions_mut().insert(reason);
 }
 
 /// Whether an HTTP/2 request names one host, or none, as a Host field can name it. With HTTP/1 the
@@ -243,6 +259,19 @@ mod tests {
         settle_type(&Exchange::get("/", &[]), &mut response);
         let found = response.headers().get(header::CONTENT_TYPE);
         found.map_or("none", |value| value.to_str().expect("text")).to_owned()
+    }
+
+    #[test]
+    fn statuses_have_gos_names() {
+        let reason = |code: u16| {
+            let mut response = status(StatusCode::from_u16(code).expect("a status"));
+            name_status(&mut response);
+            let reason = response.extensions().get::<ReasonPhrase>();
+            reason.map_or_else(String::new, |reason| String::from_utf8_lossy(reason.as_bytes()).into_owned())
+        };
+        assert_eq!(reason(299), "status code 299");
+        assert_eq!(reason(413), "Request Entity Too Large");
+        assert_eq!(reason(404), "", "hyper's own word is the same");
     }
 
     // What Caddy 2.11.7 answers.

@@ -226,6 +226,7 @@ impl ErrorField {
 /// The reason phrase of a status, where it differs from the `http` crate's as Go has it.
 pub fn status_text(status: http::StatusCode) -> &'static str {
     match status.as_u16() {
+        203 => "Non-Authoritative Information",
         413 => "Request Entity Too Large",
         414 => "Request URI Too Long",
         416 => "Requested Range Not Satisfiable",

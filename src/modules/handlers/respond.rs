@@ -232,6 +232,12 @@ impl Respond {
             x.conn.send_interim(status, &x.response_headers);
             return Ok(Outcome::Next);
         }
+        // Any other interim status is followed by the answer itself.
+        let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        if is_interim {
+            x.conn.send_interim(status, &x.response_headers);
+        }
+        let status = if is_interim { StatusCode::OK } else { status };
         let mut response = Response::new(body.map_or(Body::Empty, |(body, _)| Body::Full(body)));
         *response.status_mut() = status;
         *response.headers_mut() = std::mem::take(&mut x.response_headers);
@@ -333,6 +339,7 @@ mod tests {
         let response = answer("header Link </x>\nrespond /a hint 103\nrespond rest", "/a");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["link"], "</x>");
+        assert_eq!(answer("respond body 102", "/").status(), 200);
     }
 
     #[test]

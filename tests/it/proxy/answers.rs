@@ -161,3 +161,21 @@ fn answers_can_be_handled_instead_of_passed_on() {
     assert!(teapot.starts_with("HTTP/1.1 200 ") && teapot.ends_with("\r\n\r\nno coffee: 418"), "{teapot}");
     assert_eq!((field(&teapot, "x-from"), field(&teapot, "via")), (Some("up"), None));
 }
+
+#[test]
+fn status_lines_have_words_for_every_status() {
+    let gateway = Gateway::with("respond /102 body 102\nrespond \"\" {path.0}");
+    for (code, line) in [
+        ("299", "HTTP/1.1 299 status code 299\r\n"),
+        ("413", "HTTP/1.1 413 Request Entity Too Large\r\n"),
+        ("404", "HTTP/1.1 404 Not Found\r\n"),
+    ] {
+        let answer = gateway.get(&format!("/{code}"), "");
+        assert!(answer.starts_with(line), "{answer}");
+    }
+    let mut client = gateway.connect();
+    client.send("GET /102 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 102 Processing\r\n"));
+    let answer = client.answer();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("body"), "{answer}");
+}
