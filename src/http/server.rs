@@ -136,9 +136,11 @@ impl Server {
         self.alias_fields.filter(&mut x.headers);
         x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
         let (mut response, fate) = run(&self.routes, self.errors.as_ref(), x).await;
-        settle_type(x, &mut response);
+        let content_type = settled_type(x, &response);
         name_status(&mut response);
-        self.log.finish(x, response, &fate)
+        let mut response = self.log.finish(x, response, &fate);
+        content_type.apply(response.headers_mut());
+        response
     }
 }
 
@@ -164,20 +166,43 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
     None
 }
 
+/// What becomes of an answer's type, decided before its body is wrapped, and done once the log has its
+/// own view of the fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ContentType {
+    Keep,
+    Remove,
+    Set(&'static str),
+}
+
 /// Does what Go's server does to every answer: one that has a body and doesn't say of what type gets
 /// the type that it looks like, and a 304 has none.
-fn settle_type(x: &Exchange, response: &mut Response) {
+fn settled_type(x: &Exchange, response: &Response) -> ContentType {
     if response.status() == StatusCode::NOT_MODIFIED {
-        if x.version != http::Version::HTTP_2 {
-            response.headers_mut().remove(header::CONTENT_TYPE);
+        let is_h2 = x.version == http::Version::HTTP_2;
+        return if is_h2 { ContentType::Keep } else { ContentType::Remove };
+    }
+    match response.body() {
+        Body::Full(bytes)
+            if !response.headers().contains_key(header::CONTENT_TYPE)
+                && response.headers().get(header::CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
+                && response.status() != StatusCode::NO_CONTENT =>
+        {
+            ContentType::Set(content_type(&bytes[..bytes.len().min(SNIFF_BYTES_MAX)]))
         }
-    } else if let Body::Full(bytes) = response.body()
-        && !response.headers().contains_key(header::CONTENT_TYPE)
-        && response.headers().get(header::CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
-        && response.status() != StatusCode::NO_CONTENT
-    {
-        let looks_like = content_type(&bytes[..bytes.len().min(SNIFF_BYTES_MAX)]);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(looks_like));
+        _ => ContentType::Keep,
+    }
+}
+
+impl ContentType {
+    fn apply(self, headers: &mut http::HeaderMap) {
+        match self {
+            Self::Keep => {}
+            Self::Remove => drop(headers.remove(header::CONTENT_TYPE)),
+            Self::Set(looks_like) => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(looks_like));
+            }
+        }
     }
 }
 
@@ -256,7 +281,7 @@ mod tests {
         for (name, value) in fields {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
-        settle_type(&Exchange::get("/", &[]), &mut response);
+        settled_type(&Exchange::get("/", &[]), &response).apply(response.headers_mut());
         let found = response.headers().get(header::CONTENT_TYPE);
         found.map_or("none", |value| value.to_str().expect("text")).to_owned()
     }
