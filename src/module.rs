@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
-use crate::http::{HandlerType, MatcherType};
+use crate::http::{EncodingType, HandlerType, MatcherType};
 use crate::log::{self, EncoderType, FilterType, WriterType};
 
 /// One thing that a user can write, under all of its names: what its file registers.
@@ -12,6 +12,8 @@ pub struct Module {
     pub handler: Option<HandlerType>,
     /// The matcher that it provides in JSON, if it is one.
     pub matcher: Option<MatcherType>,
+    /// The way to compress answers that it provides in JSON, if it is one.
+    pub encoding: Option<EncodingType>,
     /// The outputs of logs that it provides in JSON.
     pub log_writers: &'static [WriterType],
     /// The formats of logs that it provides in JSON.
@@ -35,6 +37,7 @@ impl Module {
     pub const EMPTY: Self = Self {
         handler: None,
         matcher: None,
+        encoding: None,
         log_writers: &[],
         log_encoders: &[],
         log_filters: &[],

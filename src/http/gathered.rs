@@ -45,7 +45,42 @@ pub async fn gather(mut body: Body, limit: usize) -> Gathered {
     gathered
 }
 
+/// Reads the first data of `body`, and of what is there behind it so much that there are `limit` bytes.
+pub async fn gather_arrived(mut body: Body, limit: usize) -> Gathered {
+    let length = body.size_hint().exact();
+    let mut gathered = Gathered { frames: VecDeque::new(), rest: None, length, error: None };
+    let mut bytes = 0;
+    while bytes < limit {
+        let frame = match bytes {
+            0 => body.frame().await,
+            _ => match body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => break,
+            },
+        };
+        match frame {
+            None => return gathered,
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            Some(Ok(frame)) => {
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+                gathered.frames.push_back(frame);
+            }
+            Some(Err(error)) => {
+                gathered.error = Some(error);
+                return gathered;
+            }
+        }
+    }
+    gathered.rest = Some(body);
+    gathered
+}
+
 impl Gathered {
+    /// So many bytes were read.
+    pub fn bytes(&self) -> usize {
+        self.frames.iter().filter_map(Frame::data_ref).map(Bytes::len).sum()
+    }
+
     /// The whole body, if it was read to its end and can be sent more than once.
     pub fn whole(&self) -> Option<Bytes> {
         if self.rest.is_some() || self.error.is_some() {

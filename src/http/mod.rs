@@ -9,6 +9,7 @@ mod alias_fields;
 mod body;
 pub mod conn_info;
 pub mod constant_time;
+mod encoding;
 mod error;
 mod exchange;
 pub mod files;
@@ -46,9 +47,10 @@ pub use access_log::{
 };
 pub use body::{Body, BodyError, BodyTooLarge};
 pub use conn_info::ConnInfo;
+pub use encoding::{Encoder, Encoding, EncodingType};
 pub use error::HandlerError;
 pub use exchange::{Exchange, InterceptedAnswer, OriginalRequest};
-pub use gathered::{Gathered, discard, gather, repeat};
+pub use gathered::{Gathered, discard, gather, gather_arrived, repeat};
 pub use handler::{
     Handler, HandlerType, Intercepted, Interception, Interceptor, Outcome, Response, ResponseFilter, Step,
 };
