@@ -2,6 +2,7 @@
 
 mod answers;
 mod balance;
+mod encode;
 mod intercept;
 mod streams;
 mod templates;

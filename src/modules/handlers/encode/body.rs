@@ -159,3 +159,125 @@ impl http_body::Body for EncodedBody {
         self.encoder.is_none() && self.out.is_empty() && self.tail.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use http_body_util::BodyExt as _;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    type Pieces = mpsc::Sender<Result<Frame<Bytes>, BodyError>>;
+
+    /// A body that is given its pieces one by one.
+    struct Fed(mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
+
+    impl http_body::Body for Fed {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            self.0.poll_recv(cx)
+        }
+    }
+
+    fn gzip() -> Box<dyn Encoder> {
+        crate::modules::encoders::provision("gzip", &serde_json::json!({})).unwrap().1.begin().unwrap()
+    }
+
+    fn fed() -> (Pieces, EncodedBody) {
+        let (pieces, fed) = mpsc::channel(8);
+        (pieces, EncodedBody::new(Body::stream(Fed(fed)), gzip()))
+    }
+
+    fn data(text: &'static str) -> Result<Frame<Bytes>, BodyError> {
+        Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+    }
+
+    fn unpacked(packed: &[u8]) -> String {
+        let (mut text, mut piece) = (Vec::new(), [0; 100]);
+        let mut reader = flate2::read::GzDecoder::new(packed);
+        while let Ok(n @ 1..) = reader.read(&mut piece) {
+            text.extend_from_slice(&piece[..n]);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    fn run(future: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
+    }
+
+    #[test]
+    fn each_piece_can_be_read_when_it_has_come_and_trailers_follow() {
+        run(async {
+            let (pieces, mut body) = fed();
+            let (mut packed, mut whole) = (Vec::new(), String::new());
+            for piece in ["{\"n\":1}\n", "{\"n\":2}\n", "{\"n\":3}\n"] {
+                pieces.send(data(piece)).await.unwrap();
+                whole += piece;
+                packed.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+                assert_eq!(unpacked(&packed), whole);
+            }
+            assert!(!body.is_end_stream());
+            let trailers = HeaderMap::from_iter([(http::header::ETAG, "t".parse().unwrap())]);
+            pieces.send(Ok(Frame::trailers(trailers))).await.unwrap();
+            packed.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+            assert_eq!(text, whole, "with its end");
+            assert_eq!(body.frame().await.unwrap().unwrap().into_trailers().unwrap()["etag"], "t");
+            assert!(body.is_end_stream() && body.frame().await.is_none());
+        });
+    }
+
+    #[test]
+    fn what_came_before_a_failure_goes_out_before_it() {
+        run(async {
+            let (pieces, mut body) = fed();
+            pieces.send(data("so far")).await.unwrap();
+            pieces.send(Err("broke off".into())).await.unwrap();
+            let packed = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(unpacked(&packed), "so far");
+            assert_eq!(body.frame().await.unwrap().unwrap_err().to_string(), "broke off");
+            assert!(body.frame().await.is_none());
+        });
+    }
+
+    #[test]
+    fn nothing_is_read_before_it_is_asked_for_and_little_at_a_time() {
+        run(async {
+            let size = 3_000_000;
+            let zeros = Bytes::from(vec![b'0'; size]);
+            let mut body = EncodedBody::new(Body::Full(zeros), gzip());
+            assert_eq!(body.taken, 0);
+            let (mut packed, mut before) = (Vec::new(), 0);
+            while let Some(frame) = body.frame().await {
+                let frame = frame.unwrap().into_data().unwrap();
+                assert!(!frame.is_empty() && frame.len() <= 2 * OUT_BYTES);
+                packed.extend_from_slice(&frame);
+                assert!(body.taken - before <= 2 * WORK_BYTES as u64);
+                before = body.taken;
+            }
+            assert_eq!(unpacked(&packed), "0".repeat(size));
+        });
+    }
+
+    #[test]
+    fn a_short_body_is_to_be_had_whole() {
+        run(async {
+            let (pieces, mut body) = fed();
+            pieces.send(data("one")).await.unwrap();
+            let waits = std::future::poll_fn(|cx| Poll::Ready(body.poll_fill(cx, false).is_pending())).await;
+            assert!(waits && body.is_open(100) && body.whole(100).is_none());
+            drop(pieces);
+            std::future::poll_fn(|cx| body.poll_fill(cx, false)).await;
+            assert!(!body.is_open(100) && body.whole(1).is_none());
+            assert_eq!(unpacked(&body.whole(100).unwrap()), "one");
+        });
+    }
+}

@@ -229,3 +229,6 @@ fn undo_etag(headers: &mut HeaderMap, offer: &Offer) {
         headers.insert(IF_NONE_MATCH, theirs);
     }
 }
+
+#[cfg(test)]
+mod tests;
