@@ -8,6 +8,7 @@ use crate::files::Files;
 use crate::import::{Imports, Snippets, Surroundings};
 use crate::lexer::tokenize;
 use crate::limits::{FILE_BYTES_MAX, NESTING_MAX};
+use crate::mistakes::Mistakes;
 use crate::report::{Error, Place, Warning};
 use crate::source::SourceMap;
 use crate::token::{Origin, Token};
@@ -40,27 +41,52 @@ pub struct Parsed {
 ///
 /// `name` is the file's path as errors show it; relative imports start from its directory. `text` is what
 /// [`crate::decode`] makes of the file's bytes.
+///
+/// # Errors
+/// All that is wrong with it, the first thing first.
 pub fn parse(name: &str, text: &str, env: &dyn Env, files: &dyn Files) -> Result<Parsed, Error> {
+    let mut mistakes = Mistakes::default();
+    let parsed = parse_on(name, text, env, files, &mut mistakes);
+    mistakes.none().map(|()| parsed)
+}
+
+/// Like [`parse`], but gives what can be made of a wrong file too, for finding further mistakes: the blocks before
+/// the spot from which it can't be understood.
+pub fn parse_on(name: &str, text: &str, env: &dyn Env, files: &dyn Files, mistakes: &mut Mistakes) -> Parsed {
     let mut source_map = SourceMap::new();
+    let mut parsed = (Vec::new(), Vec::new());
+    match parse_into(name, text, Surroundings { env, files, source_map: &mut source_map }, mistakes) {
+        Ok(blocks_and_warnings) => parsed = blocks_and_warnings,
+        Err(error) => mistakes.add(error),
+    }
+    let (server_blocks, warnings) = parsed;
+    Parsed { source_map, server_blocks, warnings }
+}
+
+fn parse_into(
+    name: &str,
+    text: &str,
+    surroundings: Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> Result<(Vec<ServerBlock>, Vec<Warning>), Error> {
     if text.len() > FILE_BYTES_MAX {
         return Err(Error::new(format!("{name} is larger than 16 MiB")));
     }
-    let file = source_map.add(name, text);
+    let file = surroundings.source_map.add(name, text);
     if text.is_empty() {
         return Err(Error::new("EOF").help(format!("{name} is empty")));
     }
     let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new() });
-    let tokens = tokenize(&origin, env)?;
+    let tokens = tokenize(&origin, surroundings.env)?;
     let mut parser = Parser {
         cursor: Cursor::new(tokens),
         block: ServerBlock::default(),
         snippets: Snippets::new(),
         open: Vec::new(),
-        imports: Imports::new(Surroundings { env, files, source_map: &mut source_map }),
+        imports: Imports::new(surroundings, mistakes),
     };
-    let server_blocks = parser.blocks()?;
-    let warnings = parser.imports.warnings;
-    Ok(Parsed { source_map, server_blocks, warnings })
+    let blocks = parser.blocks();
+    Ok((blocks, parser.imports.warnings))
 }
 
 struct Parser<'s> {
@@ -82,16 +108,19 @@ enum KeysEnd {
 }
 
 impl Parser<'_> {
-    fn blocks(&mut self) -> Result<Vec<ServerBlock>, Error> {
+    fn blocks(&mut self) -> Vec<ServerBlock> {
         let mut blocks = Vec::new();
         while self.cursor.next() {
-            self.one_block()?;
+            if let Err(error) = self.one_block() {
+                self.imports.mistakes.add(error);
+                break;
+            }
             let block = std::mem::take(&mut self.block);
             if !block.keys.is_empty() || !block.segments.is_empty() {
                 blocks.push(block);
             }
         }
-        Ok(blocks)
+        blocks
     }
 
     fn one_block(&mut self) -> Result<(), Error> {
@@ -174,13 +203,18 @@ impl Parser<'_> {
             Some(address) => token.edited(&[(address.len()..text.len(), "")]),
             None => token.clone(),
         };
-        if key.text.contains(',') {
-            return Err(self.cursor.err(format!(
-                "Site addresses cannot contain a comma ',': '{}' - put a space after the comma to separate site \
-                 addresses",
-                key.excerpt()
-            )));
-        }
+        let key = match key.text.find(',') {
+            Some(comma) => {
+                let message = format!(
+                    "Site addresses cannot contain a comma ',': '{}' - put a space after the comma to separate site \
+                     addresses",
+                    key.excerpt()
+                );
+                self.imports.mistakes.note(self.cursor.err(message))?;
+                key.edited(&[(comma..key.text.len(), "")])
+            }
+            None => key,
+        };
         if !key.text.is_empty() {
             self.block.keys.push(key);
         }
@@ -203,7 +237,8 @@ impl Parser<'_> {
     /// `(name) { ... }`: kept for later imports.
     fn snippet(&mut self, name: Arc<str>) -> Result<(), Error> {
         if self.snippets.contains_key(&name) {
-            return Err(self.cursor.err(format!("redeclaration of previously declared snippet {name}")));
+            let message = format!("redeclaration of previously declared snippet {name}");
+            self.imports.mistakes.note(self.cursor.err(message))?;
         }
         let mut tokens = self.block_tokens(false)?;
         // A token remembers its snippet, so that import cycles are told apart within a file.

@@ -11,6 +11,7 @@ use crate::glob;
 use crate::graph::ImportGraph;
 use crate::lexer::tokenize;
 use crate::limits::{ARGUMENT_BYTES_MAX, FILE_BYTES_MAX, IMPORTED_TOKENS_MAX, IMPORTS_MAX};
+use crate::mistakes::Mistakes;
 use crate::report::{Error, Place, Warning};
 use crate::source::{SourceMap, decode};
 use crate::token::{Origin, Token};
@@ -27,6 +28,7 @@ pub(crate) struct Imports<'s> {
     surroundings: Surroundings<'s>,
     graph: ImportGraph,
     pub(crate) warnings: Vec<Warning>,
+    pub(crate) mistakes: &'s mut Mistakes,
     imports: usize,
     tokens: usize,
     argument_bytes: usize,
@@ -52,11 +54,12 @@ struct Directive {
 }
 
 impl<'s> Imports<'s> {
-    pub(crate) fn new(surroundings: Surroundings<'s>) -> Imports<'s> {
+    pub(crate) fn new(surroundings: Surroundings<'s>, mistakes: &'s mut Mistakes) -> Imports<'s> {
         Imports {
             surroundings,
             graph: ImportGraph::default(),
             warnings: Vec::new(),
+            mistakes,
             imports: 0,
             tokens: 0,
             argument_bytes: 0,
@@ -65,7 +68,8 @@ impl<'s> Imports<'s> {
 
     /// Replaces the import directive whose name is current by what it imports, which comes next.
     ///
-    /// `nesting` is 0 where a snippet may be defined, else 1.
+    /// `nesting` is 0 where a snippet may be defined, else 1. What can't be imported is noted as a mistake, and reading
+    /// goes on without it.
     pub(crate) fn expand(
         &mut self,
         cursor: &mut Cursor,
@@ -82,7 +86,17 @@ impl<'s> Imports<'s> {
                 let first = tokens.first();
                 (tokens.to_vec(), first.map(|token| node(&token.origin)).into_iter().collect())
             }
-            None => self.files(&directive, snippets).map_err(|error| explain(error, &directive, cursor))?,
+            None => match self.files(&directive, snippets) {
+                Ok(found) => found,
+                Err(error) => {
+                    let error = explain(error, &directive, cursor);
+                    if !(self.mistakes.snippets_unknown && error.is_about_a_name()) {
+                        self.mistakes.import_failed(error)?;
+                    }
+                    self.mistakes.snippets_unknown |= nesting == 0;
+                    return Ok(());
+                }
+            },
         };
         self.graph
             .connect(&node(&directive.last.origin), &nodes)
@@ -122,6 +136,7 @@ impl<'s> Imports<'s> {
             .map_err(|error| Error::at(at, format!("Failed to use import pattern {pattern}: {error}")))?;
         if matches.is_empty() && !path.contains(['*', '?', '[', ']']) {
             return Err(Error::at(at, format!("File to import not found: {pattern}"))
+                .about_a_name()
                 .did_you_mean(&pattern, snippets.keys().map(|name| &**name)));
         }
         if matches.is_empty() {

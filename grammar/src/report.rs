@@ -68,6 +68,14 @@ struct Details {
     shown: Option<Place>,
     expected: Option<String>,
     notes: Vec<(&'static str, String)>,
+    /// Another place that has to do with it, and what it is.
+    related: Option<(&'static str, Place)>,
+    /// Whether it says that a name is not known.
+    about_a_name: bool,
+    /// Further mistakes found in the same run.
+    further: Vec<Error>,
+    /// How many others there are.
+    more: usize,
 }
 
 impl Error {
@@ -82,6 +90,10 @@ impl Error {
             shown: None,
             expected: None,
             notes: Vec::new(),
+            related: None,
+            about_a_name: false,
+            further: Vec::new(),
+            more: 0,
         }))
     }
 
@@ -117,13 +129,15 @@ impl Error {
 
     /// Gives an error that has no place yet the place of `token`.
     pub fn or_at(self, token: &Token) -> Error {
-        if self.0.place.is_some() { self } else { self.with_place(Place::of(token), Naming::Added) }
+        let error = self.with_all_further(|error| error.or_at(token));
+        if error.0.place.is_some() { error } else { error.with_place(Place::of(token), Naming::Added) }
     }
 
     /// Adds the place of the block around to the one-line form, as Caddy does.
-    pub fn inside(mut self, token: &Token) -> Error {
-        self.0.around.push(at(&Place::of(token)));
-        self
+    pub fn inside(self, token: &Token) -> Error {
+        let mut error = self.with_all_further(|error| error.inside(token));
+        error.0.around.push(at(&Place::of(token)));
+        error
     }
 
     /// Shows another place than the one-line form names: Caddy names the end of a block for what is wrong inside it.
@@ -134,14 +148,21 @@ impl Error {
 
     /// Says what was being done: `context` and `: ` come before the message.
     pub fn context(mut self, context: impl std::fmt::Display) -> Error {
-        self.0.context = format!("{context}: {}", self.0.context);
+        let all = std::iter::once(&mut self.0.context);
+        for inner in all.chain(self.0.further.iter_mut().map(|error| &mut error.0.context)) {
+            *inner = format!("{context}: {inner}");
+        }
         self
     }
 
     /// Says what would have been right here, such as a directive's syntax. The first to say so counts, since it is
     /// the nearest.
     pub fn expected(mut self, expected: impl Into<String>) -> Error {
-        self.0.expected.get_or_insert_with(|| expected.into());
+        let expected = expected.into();
+        for error in &mut self.0.further {
+            error.0.expected.get_or_insert_with(|| expected.clone());
+        }
+        self.0.expected.get_or_insert(expected);
         self
     }
 
@@ -161,6 +182,62 @@ impl Error {
             Some(name) => self.help(format!("did you mean `{name}`?")),
             None => self,
         }
+    }
+
+    /// Shows another place that has to do with it; `what` says in a few words what stands there.
+    pub fn related(mut self, what: &'static str, token: &Token) -> Error {
+        self.0.related = Some((what, Place::of(token)));
+        self
+    }
+
+    /// Says that the mistake is a name that nothing defines; it may be known once other mistakes are mended.
+    pub fn about_a_name(mut self) -> Error {
+        self.0.about_a_name = true;
+        self
+    }
+
+    pub(crate) fn is_about_a_name(&self) -> bool {
+        self.0.about_a_name
+    }
+
+    // ---- several mistakes --------------------------------------------------------------------------------------
+
+    /// Further mistakes that were found in the same run, in the order of the text.
+    pub fn further(&self) -> &[Error] {
+        &self.0.further
+    }
+
+    /// How many mistakes there are besides this one and the [`Error::further`] ones.
+    pub fn more(&self) -> usize {
+        self.0.more
+    }
+
+    pub(crate) fn set_further(&mut self, further: Vec<Error>, more: usize) {
+        self.0.further = further;
+        self.0.more = more;
+    }
+
+    pub(crate) fn take_further(&mut self) -> (Vec<Error>, usize) {
+        (std::mem::take(&mut self.0.further), std::mem::take(&mut self.0.more))
+    }
+
+    /// Does to the further mistakes what is about to be done to the first.
+    fn with_all_further(mut self, change: impl Fn(Error) -> Error) -> Error {
+        let further = std::mem::take(&mut self.0.further);
+        self.0.further = further.into_iter().map(change).collect();
+        self
+    }
+
+    // ---- how it is shown ---------------------------------------------------------------------------------------
+
+    /// The place to show.
+    pub fn spot(&self) -> Option<&Place> {
+        self.0.shown.as_ref().or(self.0.place.as_ref())
+    }
+
+    /// The message without what was being done.
+    pub(crate) fn own_message(&self) -> &str {
+        &self.0.message
     }
 
     /// The message alone, without its place.
@@ -206,13 +283,32 @@ impl Error {
         format!("{}: {}{}", style.paint(RED, "error"), self.message(), self.excerpt(color))
     }
 
+    /// All that was found wrong: the one-line form of this error and what [`Error::excerpt`] shows, then the same of
+    /// each further one, with an empty line between.
+    ///
+    /// `before` stands in front of each. The end has no line break.
+    pub fn render_all(&self, before: &str, color: bool) -> String {
+        let mut out = format!("{before}{self}{}", self.excerpt(color));
+        for error in self.further() {
+            _ = write!(out, "\n\n{before}{error}{}", error.excerpt(color));
+        }
+        if self.more() > 0 {
+            _ = write!(out, "\n\nand {} more", self.more());
+        }
+        out
+    }
+
     /// What [`Error::render`] shows after the message, for those who have printed the one-line form already: nothing,
     /// or a line break and further lines, of which the last has no line break.
     pub fn excerpt(&self, color: bool) -> String {
         let style = Style { color };
         let mut out = String::new();
-        let place = self.0.shown.as_ref().or(self.0.place.as_ref());
+        let place = self.spot();
         if let Some(place) = place {
+            excerpt(&mut out, place, style);
+        }
+        if let Some((what, place)) = &self.0.related {
+            _ = write!(out, "\n  {} {what}:", style.paint(BLUE, "="));
             excerpt(&mut out, place, style);
         }
         let mut note = |label: &str, text: &str| {

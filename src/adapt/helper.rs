@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use tollgate_grammar::{Files, Place};
+use tollgate_grammar::{Files, Mistakes, Place};
 
+use super::read_on::{READINGS_MAX, read_on};
 use super::routes::build_subroute;
 use super::value::Said;
 use super::{ConfigValue, Cursor, Error, Options, Parse, Segment, Token, Vocabulary, Warning};
@@ -32,6 +33,8 @@ pub(super) struct Session<'a> {
     groups: Cell<usize>,
     logs: Cell<usize>,
     certificate_tags: RefCell<HashMap<String, String>>,
+    /// How often something was read again in search of further mistakes.
+    readings: Cell<usize>,
     /// The named routes invoked since somebody last asked.
     pub(super) invoked: RefCell<BTreeSet<String>>,
 }
@@ -51,6 +54,7 @@ impl<'a> Session<'a> {
             groups: Cell::new(0),
             logs: Cell::new(0),
             certificate_tags: RefCell::default(),
+            readings: Cell::new(0),
             invoked: RefCell::default(),
         }
     }
@@ -59,6 +63,12 @@ impl<'a> Session<'a> {
     pub(super) fn warn(&self, token: &Token, message: &str) {
         let warning = Warning { message: message.to_owned(), place: Some(Place::of(token)) };
         self.notes.warnings.borrow_mut().push(warning);
+    }
+
+    /// Whether something may be read again in search of further mistakes; it counts as one reading.
+    pub(super) fn may_read_again(&self) -> bool {
+        self.readings.set(self.readings.get() + 1);
+        self.readings.get() <= READINGS_MAX
     }
 
     /// The next name of a route group.
@@ -286,6 +296,7 @@ impl<'a> Helper<'a> {
 
     fn parse_segment_as_config(&mut self) -> Result<Vec<Said>, Error> {
         let mut said = Vec::new();
+        let mut mistakes = Mistakes::default();
         while self.cursor.next() {
             if self.cursor.next_arg() {
                 return Err(self.cursor.arg_err());
@@ -299,21 +310,27 @@ impl<'a> Helper<'a> {
             let (definitions, directives): (Vec<_>, Vec<_>) =
                 segments.into_iter().partition(super::matchers::is_definition);
             for definition in definitions {
-                self.session.vocabulary.define_matcher(definition, &mut matchers)?;
+                if let Err(error) = self.session.vocabulary.define_matcher(definition, &mut matchers) {
+                    mistakes.add(error);
+                }
             }
             let matchers = Rc::new(matchers);
             for segment in directives {
-                let mut helper = self.with_cursor(Cursor::new(segment));
-                helper.matchers = matchers.clone();
-                said.extend(self.nested_directive(helper)?);
+                match self.nested_directive(segment, &matchers) {
+                    Ok(values) => said.extend(values),
+                    Err(error) => mistakes.add(error),
+                }
+                if mistakes.is_full() {
+                    break;
+                }
             }
         }
-        Ok(said)
+        mistakes.none().map(|()| said)
     }
 
-    /// Reads the directive that the cursor of `nested` stands before, inside this one's block.
-    fn nested_directive(&self, mut nested: Helper<'_>) -> Result<Vec<Said>, Error> {
-        let Some(token) = nested.cursor.peek().cloned() else { return Ok(Vec::new()) };
+    /// Reads a directive inside this one's block.
+    fn nested_directive(&self, segment: Segment, matchers: &Rc<NamedMatchers>) -> Result<Vec<Said>, Error> {
+        let Some(token) = segment.first().cloned() else { return Ok(Vec::new()) };
         let vocabulary = self.session.vocabulary;
         let Some(row) = vocabulary.directive(&token.text) else {
             let message = format!(
@@ -325,14 +342,33 @@ impl<'a> Helper<'a> {
                 .expected("a directive")
                 .did_you_mean(&token.text, vocabulary.directive_names()));
         };
-        nested.directive(row).map_err(|error| match self.cursor.token() {
+        let mut nested = self.with_cursor(Cursor::default());
+        nested.matchers = matchers.clone();
+        nested.directive(row, segment).map_err(|error| match self.cursor.token() {
             Some(token) => error.inside(token),
             None => error,
         })
     }
 
+    /// Reads the directive `row`, whose tokens are `segment`, with all mistakes that are in it.
+    pub(super) fn directive(
+        &mut self,
+        row: &'static super::Directive,
+        segment: Segment,
+    ) -> Result<Vec<Said>, Error> {
+        let session = self.session;
+        read_on(
+            segment,
+            || session.may_read_again(),
+            |segment| {
+                self.cursor = Cursor::new(segment);
+                self.directive_at_cursor(row)
+            },
+        )
+    }
+
     /// Reads the directive `row`, whose name the cursor stands before.
-    pub(super) fn directive(&mut self, row: &'static super::Directive) -> Result<Vec<Said>, Error> {
+    fn directive_at_cursor(&mut self, row: &'static super::Directive) -> Result<Vec<Said>, Error> {
         let name = self.cursor.peek().cloned();
         let values = match row.parse {
             Parse::Handler(parse) => self.handler_directive(parse),

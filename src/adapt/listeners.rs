@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tollgate_grammar::Mistakes;
+
 use super::site::{Site, SiteAt};
 use super::site_address::SiteAddress;
 use super::{Bind, Error, Options};
@@ -10,9 +12,12 @@ use crate::config::{NetworkAddress, join_host_port, split_network_address};
 /// Listeners that serve the same sites: one server.
 pub(super) struct Pairing {
     /// The listeners' addresses in order, each with its protocols; an empty protocol is the default.
-    pub(super) listeners: BTreeMap<String, BTreeSet<String>>,
+    pub(super) listeners: Listeners,
     pub(super) sites: Vec<SiteAt>,
 }
+
+/// Protocols by listener's address.
+type Listeners = BTreeMap<String, BTreeSet<String>>;
 
 /// Sites by listener's address and protocol.
 type ByListener = BTreeMap<String, BTreeMap<String, Vec<SiteAt>>>;
@@ -21,28 +26,24 @@ type ByListener = BTreeMap<String, BTreeMap<String, Vec<SiteAt>>>;
 ///
 /// Every key of a site goes to the listeners that it and `bind` say. Listeners that serve the very same keys of the
 /// same sites then become one server.
-pub(super) fn pair(sites: &[Site], options: &Options) -> Result<Vec<Pairing>, Error> {
+pub(super) fn pair(sites: &[Site], options: &Options, mistakes: &mut Mistakes) -> Vec<Pairing> {
     let mut by_listener = ByListener::new();
-    for (index, site) in sites.iter().enumerate() {
-        add_site(index, site, options, &mut by_listener)?;
+    for (index, site) in sites.iter().enumerate().filter(|(_, site)| !site.has_wrong_bind) {
+        add_site(index, site, options, &mut by_listener, mistakes);
     }
-    Ok(consolidate(by_listener))
+    consolidate(by_listener)
 }
 
-fn add_site(index: usize, site: &Site, options: &Options, all: &mut ByListener) -> Result<(), Error> {
+fn add_site(index: usize, site: &Site, options: &Options, all: &mut ByListener, mistakes: &mut Mistakes) {
     let mut keys: BTreeMap<(String, String), Vec<(usize, SiteAddress)>> = BTreeMap::new();
-    for (number, key) in site.keys.iter().enumerate() {
-        let address = SiteAddress::parse(&key.text)
-            .map_err(|error| Error::at_unnamed(key, format!("parsing key: {error}")))?;
-        let listeners = listeners(&address, &site.pile.binds, options).map_err(|error| {
-            let shown = key.shown();
-            Error::at_unnamed(
-                key,
-                format!(
-                    "server block {index}, key {number} ({shown}): determining listener address: {error}"
-                ),
-            )
-        })?;
+    for number in 0..site.keys.len() {
+        let (address, listeners) = match listeners_of_key(index, number, site, options) {
+            Ok(found) => found,
+            Err(error) => {
+                mistakes.add(error);
+                continue;
+            }
+        };
         for (listener, mut protocols) in listeners {
             if protocols.is_empty() {
                 protocols.insert(String::new());
@@ -61,15 +62,29 @@ fn add_site(index: usize, site: &Site, options: &Options, all: &mut ByListener) 
             pile: site.pile.clone(),
         });
     }
-    Ok(())
+}
+
+/// The address that a key says, and where that is served.
+fn listeners_of_key(
+    index: usize,
+    number: usize,
+    site: &Site,
+    options: &Options,
+) -> Result<(SiteAddress, Listeners), Error> {
+    let key = &site.keys[number];
+    let address = SiteAddress::parse(&key.text)
+        .map_err(|error| Error::at_unnamed(key, format!("parsing key: {error}")))?;
+    let listeners = listeners(&address, &site.pile.binds, options).map_err(|error| {
+        let shown = key.shown();
+        let message =
+            format!("server block {index}, key {number} ({shown}): determining listener address: {error}");
+        Error::at_unnamed(key, message)
+    })?;
+    Ok((address, listeners))
 }
 
 /// The listeners of one key, each with its protocols.
-fn listeners(
-    address: &SiteAddress,
-    binds: &[Bind],
-    options: &Options,
-) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+fn listeners(address: &SiteAddress, binds: &[Bind], options: &Options) -> Result<Listeners, String> {
     match address.scheme.as_str() {
         "" | "http" | "https" => {}
         "wss" => return Err("the scheme wss:// is only supported in browsers; use https:// instead".into()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tollgate_grammar::Mistakes;
 
 use super::helper::NamedMatchers;
 use super::{Cursor, Error, MatcherReader, MatcherToken, Segment, Token, Vocabulary, matcher_text};
@@ -33,6 +34,7 @@ pub(super) fn from_token(token: &Token, defined: &NamedMatchers) -> Result<Match
         return match defined.get(&*token.text) {
             Some(set) => Ok(MatcherToken::Set(set.clone())),
             None => Err(Error::at_unnamed(token, format!("unrecognized matcher name: {}", token.shown()))
+                .about_a_name()
                 .did_you_mean(&token.text, defined.keys().map(String::as_str))),
         };
     }
@@ -40,7 +42,7 @@ pub(super) fn from_token(token: &Token, defined: &NamedMatchers) -> Result<Match
 }
 
 impl Vocabulary {
-    /// Reads `@name ...` and adds it to what is defined.
+    /// Reads `@name ...` and adds it to what is defined. One with a mistake is defined too: that it is used is none.
     pub(super) fn define_matcher(
         &self,
         definition: Segment,
@@ -57,19 +59,28 @@ impl Vocabulary {
                 None => error,
             });
         }
+        let set = self.defined_set(&mut cursor, &name);
+        let (set, result) = match set {
+            Ok(set) => (set, Ok(())),
+            Err(error) => (MatcherSet::new(), Err(error)),
+        };
+        defined.insert(name, set);
+        result
+    }
+
+    fn defined_set(&self, cursor: &mut Cursor, name: &str) -> Result<MatcherSet, Error> {
+        let name = &name[PREFIX.len_utf8()..];
         // A quoted text alone is an expression.
-        let set = if cursor.next_arg() && cursor.token().is_some_and(Token::is_quoted) {
+        if cursor.next_arg() && cursor.token().is_some_and(Token::is_quoted) {
             let tokens = cursor.token().into_iter().flat_map(expression).collect();
-            let value = self.matcher_value(EXPRESSION, tokens, &name[PREFIX.len_utf8()..])?;
-            MatcherSet::from_iter([(EXPRESSION.to_owned(), value)])
+            let value = self.matcher_value(EXPRESSION, tokens, name)?;
+            Ok(MatcherSet::from_iter([(EXPRESSION.to_owned(), value)]))
         } else {
             if cursor.position() > 1 {
                 cursor.prev();
             }
-            self.matcher_set(&mut cursor, &name[PREFIX.len_utf8()..], false)?
-        };
-        defined.insert(name, set);
-        Ok(())
+            self.matcher_set(cursor, name, false)
+        }
     }
 
     /// Reads matchers that stand on the rest of the line or in a block.
@@ -101,11 +112,14 @@ impl Vocabulary {
             }
         }
         let mut set = MatcherSet::new();
+        let mut mistakes = Mistakes::default();
         for (name, tokens) in tokens_by_name {
-            let value = self.matcher_value(&name, tokens, definition)?;
-            set.insert(name, value);
+            match self.matcher_value(&name, tokens, definition) {
+                Ok(value) => drop(set.insert(name, value)),
+                Err(error) => mistakes.add(error),
+            }
         }
-        Ok(set)
+        mistakes.none().map(|()| set)
     }
 
     fn matcher_value(&self, name: &str, tokens: Vec<Token>, definition: &str) -> Result<Value, Error> {

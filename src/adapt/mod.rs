@@ -4,7 +4,7 @@
 //! [`Vocabulary`], which [`crate::modules`] fills. The JSON that comes out is Caddy's, so that a Caddyfile and a
 //! JSON file meet before anything is provisioned.
 
-use tollgate_grammar::{Env, Files, Parsed, SourceMap};
+use tollgate_grammar::{Env, Files, Mistakes, Parsed, SourceMap};
 
 use crate::config::{self, Apps, Config, ConfigSettings};
 
@@ -23,6 +23,7 @@ mod logs;
 mod matchers;
 mod options;
 mod provenance;
+mod read_on;
 mod reader;
 mod routes;
 mod server_logs;
@@ -67,7 +68,7 @@ pub struct Adapted {
 /// `name` is its path as errors show it, and where relative imports start; `text` is what it holds.
 ///
 /// # Errors
-/// The first thing that is wrong with it, with its place.
+/// All that is wrong with it, with the places; the first thing is the one that Caddy names.
 pub fn adapt(
     name: &str,
     text: &str,
@@ -75,16 +76,25 @@ pub fn adapt(
     env: &dyn Env,
     files: &dyn Files,
 ) -> Result<Adapted, Error> {
+    let mut mistakes = Mistakes::default();
     let Parsed { source_map, server_blocks: mut blocks, warnings } =
-        tollgate_grammar::parse(name, text, env, files)?;
+        tollgate_grammar::parse_on(name, text, env, files, &mut mistakes);
     let notes = helper::Notes::default();
     notes.warnings.borrow_mut().extend(warnings);
-    site::check_keys(&blocks, vocabulary)?;
-    let options = site::take_options(&mut blocks, vocabulary)?;
-    let named_routes = site::take_named_routes(&mut blocks, vocabulary, &options, files, &notes)?;
+    site::check_keys(&mut blocks, vocabulary, &mut mistakes);
+    let before_options = mistakes.count();
+    let options = site::take_options(&mut blocks, vocabulary, &mut mistakes);
+    let options_hold = mistakes.count() == before_options;
+    let named_routes =
+        site::take_named_routes(&mut blocks, vocabulary, &options, files, &notes, &mut mistakes);
     let session = helper::Session::new(vocabulary, &options, files, &notes);
-    let sites = site::read_sites(blocks, &session)?;
-    let mut pairings = listeners::pair(&sites, &options)?;
+    let sites = site::read_sites(blocks, &session, &mut mistakes);
+    let mut pairings =
+        if options_hold { listeners::pair(&sites, &options, &mut mistakes) } else { Vec::new() };
+    if !mistakes.is_empty() {
+        servers::check(&pairings, &mut mistakes);
+    }
+    mistakes.none()?;
     let mut servers = servers::build(&mut pairings, &named_routes, &session)?;
     let metrics = hoist_metrics(&mut servers, &options);
     let http = config::http::App {

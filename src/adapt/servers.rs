@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::json;
+use tollgate_grammar::Mistakes;
 
 use super::go_sort::stable_sort;
 use super::helper::Session;
@@ -11,7 +12,7 @@ use super::routes::consolidate;
 use super::server_tls::TlsState;
 use super::site::{NamedRoutes, SiteAt};
 use super::site_address::specificity;
-use super::{AutoHttpsOption, Error, Options, server_logs, server_options};
+use super::{AutoHttpsOption, Error, Options, Token, server_logs, server_options};
 use crate::config::http::{
     AutoHttps, ErrorRoutes, MatcherSet, Route, RouteList, Server, ServerLogs, Subroute,
 };
@@ -23,12 +24,25 @@ pub(super) fn build(
     session: &Session<'_>,
 ) -> Result<BTreeMap<String, Server>, Error> {
     let mut servers = BTreeMap::new();
+    let mut mistakes = Mistakes::default();
     for (index, pairing) in pairings.iter_mut().enumerate() {
-        let server = build_one(index, pairing, named, session)?;
-        servers.insert(format!("srv{index}"), server);
+        match build_one(index, pairing, named, session) {
+            Ok(server) => drop(servers.insert(format!("srv{index}"), server)),
+            Err(error) => mistakes.add(error),
+        }
     }
+    mistakes.none()?;
     server_options::apply(&mut servers, session.options)?;
     Ok(servers)
+}
+
+/// Notes sites that have the same address, where servers can't be built for other mistakes.
+pub(super) fn check(pairings: &[Pairing], mistakes: &mut Mistakes) {
+    for pairing in pairings {
+        if let Err(error) = refuse_ambiguous(&pairing.sites) {
+            mistakes.add(error);
+        }
+    }
 }
 
 fn build_one(
@@ -71,20 +85,25 @@ fn build_one(
 
 /// Two sites on one listener must not have the same address.
 fn refuse_ambiguous(sites: &[SiteAt]) -> Result<(), Error> {
-    // The site that each address stands in; none for one that stands in several.
-    let mut homes: HashMap<&str, Option<usize>> = HashMap::new();
+    // Where each address stands first.
+    let mut homes: HashMap<&str, (usize, &Token)> = HashMap::new();
+    let mut doubled: HashMap<&str, (&Token, &Token)> = HashMap::new();
     for (index, site) in sites.iter().enumerate() {
         for key in &site.key_tokens {
-            let home = homes.entry(&key.text).or_insert(Some(index));
-            *home = home.filter(|home| *home == index);
+            let (home, first) = *homes.entry(&key.text).or_insert((index, key));
+            if home != index {
+                doubled.entry(&key.text).or_insert((first, key));
+            }
         }
     }
+    let mut mistakes = Mistakes::default();
     for key in sites.iter().flat_map(|site| &site.key_tokens) {
-        if homes.get(&*key.text) == Some(&None) {
-            return Err(Error::at_unnamed(key, format!("ambiguous site definition: {}", key.shown())));
+        if let Some((first, second)) = doubled.remove(&*key.text) {
+            let error = Error::at_unnamed(second, format!("ambiguous site definition: {}", key.shown()));
+            mistakes.add(error.related("the address stands here already", first));
         }
     }
-    Ok(())
+    mistakes.none()
 }
 
 fn auto_https(options: &Options) -> Option<AutoHttps> {

@@ -1,12 +1,13 @@
 //! Site blocks: from their directives to what those say.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use tollgate_grammar::{Files, ServerBlock};
+use tollgate_grammar::{Files, Mistakes, ServerBlock};
 
 use super::helper::{NamedMatchers, Notes, Session, files_of};
+use super::read_on::{READINGS_MAX, read_on};
 use super::routes::build_subroute;
 use super::site_address::SiteAddress;
 use super::value::Said;
@@ -75,6 +76,8 @@ impl Pile {
 pub(super) struct Site {
     pub(super) keys: Vec<Token>,
     pub(super) pile: Rc<Pile>,
+    /// Whether it is wrong where it listens.
+    pub(super) has_wrong_bind: bool,
 }
 
 /// Routes that others invoke by name.
@@ -85,47 +88,68 @@ pub(super) struct NamedRoutes {
     pub(super) invokes: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Refuses blocks whose keys can't be addresses.
-pub(super) fn check_keys(blocks: &[ServerBlock], vocabulary: &Vocabulary) -> Result<(), Error> {
-    for block in blocks {
-        for (index, key) in block.keys.iter().enumerate() {
-            if index == 0 && key.text.starts_with(matchers::PREFIX) {
-                let message = format!("cannot define a matcher outside of a site block: '{}'", key.shown());
-                return Err(Error::at_front(key, message));
-            }
-            if vocabulary.directive(&key.text).is_some() {
-                let message = format!(
-                    "parsed '{}' as a site address, but it is a known directive; directives must appear in a site \
-                     block",
-                    key.text
-                );
-                return Err(Error::at_front(key, message));
-            }
+/// Takes out the blocks whose keys can't be addresses.
+pub(super) fn check_keys(blocks: &mut Vec<ServerBlock>, vocabulary: &Vocabulary, mistakes: &mut Mistakes) {
+    blocks.retain(|block| match wrong_key(block, vocabulary) {
+        Some(error) => {
+            mistakes.add(error);
+            false
         }
-    }
-    Ok(())
+        None => true,
+    });
+}
+
+fn wrong_key(block: &ServerBlock, vocabulary: &Vocabulary) -> Option<Error> {
+    block.keys.iter().enumerate().find_map(|(index, key)| {
+        if index == 0 && key.text.starts_with(matchers::PREFIX) {
+            let message = format!("cannot define a matcher outside of a site block: '{}'", key.shown());
+            return Some(Error::at_front(key, message));
+        }
+        vocabulary.directive(&key.text)?;
+        let message = format!(
+            "parsed '{}' as a site address, but it is a known directive; directives must appear in a site block",
+            key.text
+        );
+        Some(Error::at_front(key, message))
+    })
 }
 
 /// Takes the global options off the front of the blocks and reads them.
-pub(super) fn take_options(blocks: &mut Vec<ServerBlock>, vocabulary: &Vocabulary) -> Result<Options, Error> {
+pub(super) fn take_options(
+    blocks: &mut Vec<ServerBlock>,
+    vocabulary: &Vocabulary,
+    mistakes: &mut Mistakes,
+) -> Options {
     let mut options = Options { order: vocabulary.order().to_vec(), ..Options::default() };
     if !blocks.first().is_some_and(|block| block.keys.is_empty() && !block.is_named_route) {
-        return Ok(options);
+        return options;
     }
+    let readings = Cell::new(0);
+    let may_read = || readings.replace(readings.get() + 1) < READINGS_MAX;
     for segment in blocks.remove(0).segments {
         let Some(name) = segment.first().cloned() else { continue };
         let Some(row) = vocabulary.option(&name.text) else {
             let message = format!("unrecognized global option: {}", name.shown());
-            return Err(Error::at_front(&name, message).did_you_mean(&name.text, vocabulary.option_names()));
+            mistakes.add(Error::at_front(&name, message).did_you_mean(&name.text, vocabulary.option_names()));
+            continue;
         };
-        let mut reader = OptionReader { cursor: Cursor::new(segment), options: &mut options, vocabulary };
-        (row.parse)(&mut reader).map_err(|error| {
-            let context = format!("parsing caddyfile tokens for '{}'", row.name);
-            error.context(context).expected(row.syntax).or_at(&name)
-        })?;
+        let before = options.clone();
+        let read = read_on(segment, may_read, |segment| {
+            options.clone_from(&before);
+            let mut reader = OptionReader { cursor: Cursor::new(segment), options: &mut options, vocabulary };
+            (row.parse)(&mut reader).map_err(|error| {
+                let context = format!("parsing caddyfile tokens for '{}'", row.name);
+                error.context(context).expected(row.syntax).or_at(&name)
+            })
+        });
+        if let Err(error) = read {
+            mistakes.add(error);
+        }
     }
-    options.sort_servers()?;
-    Ok(options)
+    if let Err(error) = options.sort_servers() {
+        mistakes.add(error);
+    }
+    options
 }
 
 /// Takes the named routes out of the blocks and reads them.
@@ -135,7 +159,8 @@ pub(super) fn take_named_routes(
     options: &Options,
     files: &dyn Files,
     notes: &Notes,
-) -> Result<NamedRoutes, Error> {
+    mistakes: &mut Mistakes,
+) -> NamedRoutes {
     // Their groups are counted apart from those of the sites.
     let session = Session::new(vocabulary, options, files, notes);
     let mut named = NamedRoutes::default();
@@ -157,7 +182,13 @@ pub(super) fn take_named_routes(
             session: &session,
             matchers: Rc::default(),
         };
-        let subroute = helper.parse_segment_as_subroute().map_err(|error| error.or_at(&key))?;
+        let subroute = match helper.parse_segment_as_subroute() {
+            Ok(subroute) => subroute,
+            Err(error) => {
+                mistakes.add(error.or_at(&key));
+                continue;
+            }
+        };
         let handle = match subroute.routes.as_slice() {
             // As in Caddy, of one route without matchers only the first handler stays.
             [only] if only.matcher_sets.is_empty() => only.handle.first().cloned().into_iter().collect(),
@@ -165,26 +196,39 @@ pub(super) fn take_named_routes(
         };
         let name = key.text.to_string();
         if named.routes.insert(name.clone(), Route { handle, ..Route::default() }).is_some() {
-            return Err(Error::at_unnamed(&key, format!("cannot have duplicate named_routes: {name}")));
+            mistakes.add(Error::at_unnamed(&key, format!("cannot have duplicate named_routes: {name}")));
         }
         let invoked = session.invoked.take();
         named.invokes.insert(name, invoked);
     }
-    Ok(named)
+    named
 }
 
 /// Reads all site blocks.
-pub(super) fn read_sites(blocks: Vec<ServerBlock>, session: &Session<'_>) -> Result<Vec<Site>, Error> {
-    blocks.into_iter().map(|block| read_site(block, session)).collect()
+pub(super) fn read_sites(
+    blocks: Vec<ServerBlock>,
+    session: &Session<'_>,
+    mistakes: &mut Mistakes,
+) -> Vec<Site> {
+    let mut sites = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        if mistakes.is_full() {
+            break;
+        }
+        sites.extend(read_site(block, session, mistakes));
+    }
+    sites
 }
 
-fn read_site(mut block: ServerBlock, session: &Session<'_>) -> Result<Site, Error> {
+/// Reads a site block; of one with mistakes it gives what is right about it.
+fn read_site(mut block: ServerBlock, session: &Session<'_>, mistakes: &mut Mistakes) -> Option<Site> {
     if block.keys.is_empty() {
         let message = "server block without any key is global configuration, and if used, it must be first";
-        return Err(match block.segments.first().and_then(|segment| segment.first()) {
+        mistakes.add(match block.segments.first().and_then(|segment| segment.first()) {
             Some(token) => Error::at_unnamed(token, message),
             None => Error::new(message),
         });
+        return None;
     }
     for segment in &mut block.segments {
         provenance::unmark_configuration(segment);
@@ -195,23 +239,33 @@ fn read_site(mut block: ServerBlock, session: &Session<'_>) -> Result<Site, Erro
         block.segments.into_iter().partition(matchers::is_definition);
     let mut defined = NamedMatchers::new();
     for definition in definitions {
-        session.vocabulary.define_matcher(definition, &mut defined)?;
+        if let Err(error) = session.vocabulary.define_matcher(definition, &mut defined) {
+            mistakes.add(error);
+        }
     }
-    let defined = Rc::new(defined);
+    let mut helper = Helper { cursor: Cursor::default(), session, matchers: Rc::new(defined), files };
     let mut pile = Pile::default();
+    let mut has_wrong_bind = false;
     for segment in directives {
         let Some(name) = segment.first().cloned() else { continue };
-        let Some(row) = session.vocabulary.directive(&name.text) else {
-            return Err(unrecognized(&name, block.has_braces, session.vocabulary));
+        let read = match session.vocabulary.directive(&name.text) {
+            Some(row) => helper.directive(row, segment),
+            None => Err(unrecognized(&name, block.has_braces, session.vocabulary)),
         };
-        let mut helper =
-            Helper { cursor: Cursor::new(segment), session, matchers: defined.clone(), files: files.clone() };
-        for said in helper.directive(row)? {
-            pile.add(said);
+        match read {
+            Ok(values) => values.into_iter().for_each(|said| pile.add(said)),
+            Err(error) => {
+                mistakes.add(error);
+                has_wrong_bind |= &*name.text == "bind";
+                // Without braces, what comes next may not belong to the site at all.
+                if !block.has_braces || mistakes.is_full() {
+                    break;
+                }
+            }
         }
         pile.invoked.append(&mut session.invoked.borrow_mut());
     }
-    Ok(Site { keys: block.keys, pile: Rc::new(pile) })
+    Some(Site { keys: block.keys, pile: Rc::new(pile), has_wrong_bind })
 }
 
 fn unrecognized(name: &Token, has_braces: bool, vocabulary: &Vocabulary) -> Error {

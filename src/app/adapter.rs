@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use tollgate_grammar::{DiskFiles, ProcessEnv, decode, first_unformatted_line};
+use tollgate_grammar::{DiskFiles, Mistakes, ProcessEnv, decode, first_unformatted_line};
 
 use crate::adapt;
 use crate::module::Registry;
@@ -17,7 +17,7 @@ pub struct Adapted {
     pub json: Value,
     /// What is allowed but odd.
     pub warnings: Vec<Warning>,
-    /// The first thing in it that can be written but not run so far, with its place.
+    /// What is in it that can be written but not run so far, with the places.
     pub not_runnable: Option<adapt::Error>,
 }
 
@@ -77,7 +77,9 @@ pub fn adapt(registry: &Registry, adapter: &str, file: &str, text: &[u8]) -> Res
         let message = "Caddyfile input is not formatted; `fmt --overwrite` does it".to_owned();
         warnings.push(Warning { file: file.to_owned(), line, message });
     }
-    let not_runnable = adapted.not_runnable.into_iter().next();
+    let mut missing = Mistakes::default();
+    adapted.not_runnable.into_iter().for_each(|error| missing.add(error));
+    let not_runnable = missing.none().err();
     Ok(Adapted { json: serde_json::to_value(&adapted.config)?, warnings, not_runnable })
 }
 

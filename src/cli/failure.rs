@@ -117,7 +117,14 @@ impl Failure {
     pub(super) fn report(&self) -> ExitCode {
         match self {
             Self::Source(SourceError::Adapt(AdaptError::Caddyfile(error))) => {
-                say(&format!("Error: {self}{}", error.excerpt(io::stderr().is_terminal())));
+                let color = io::stderr().is_terminal();
+                say(&format!("Error: {self}{}", error.excerpt(color)));
+                for error in error.further() {
+                    say(&format!("\nError: {error}{}", error.excerpt(color)));
+                }
+                if error.more() > 0 {
+                    say(&format!("\nand {} more", error.more()));
+                }
             }
             Self::Quit(exit) => return (*exit).into(),
             _ => say(&format!("Error: {self}")),

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use tollgate::adapt::{Error, adapt};
+use tollgate::adapt::adapt;
 use tollgate_grammar::NoFiles;
 
 const SEPARATOR: &str = "\n----------\n";
@@ -40,12 +40,8 @@ fn adapted(caddyfile: &str) -> String {
             }
             text
         }
-        Err(error) => shown(&error),
+        Err(error) => error.render_all("", false),
     }
-}
-
-fn shown(error: &Error) -> String {
-    format!("{error}{}", error.excerpt(false))
 }
 
 #[test]
