@@ -72,6 +72,8 @@ pub struct Provision<'a> {
     /// Where handlers of the server that is being built say that a request has come, if they do.
     trace: Option<Logger>,
     tls: Option<Arc<tls::App>>,
+    /// Whether the server that is being built asks for the address that a connection came to.
+    asks_local_address: bool,
     /// The server that is being built.
     server: ServerHandle,
 }
@@ -108,14 +110,26 @@ impl<'a> Provision<'a> {
             logging: log::current(),
             trace: None,
             tls: None,
+            asks_local_address: false,
             server: ServerHandle::default(),
         }
     }
 
     /// Begins a server; a way to it once it stands.
     pub(super) fn begin_server(&mut self) -> ServerHandle {
+        self.asks_local_address = false;
         self.server = ServerHandle::default();
         self.server.clone()
+    }
+
+    /// Makes the address that a connection came to known to the requests of the server that is built.
+    pub fn ask_local_address(&mut self) {
+        self.asks_local_address = true;
+    }
+
+    /// Whether something of the server asks for that address.
+    pub(super) fn asks_local_address(&self) -> bool {
+        self.asks_local_address
     }
 
     /// A way to the server that is being built, for handlers that ask it again.

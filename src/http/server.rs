@@ -88,7 +88,7 @@ impl Server {
             routes,
             errors,
             limits: Arc::new(limits(config)),
-            asks_local_address: asks_local_address(config),
+            asks_local_address: ctx.asks_local_address() || asks_local_address(config),
             trusted_proxies: TrustedProxies::provision(config).map_err(at)?,
             alias_fields: AliasFields::provision(config).map_err(at)?,
             takes_h2c: config.protocols.is_empty()

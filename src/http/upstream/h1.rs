@@ -31,7 +31,7 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 /// Reads shorter than this are copied, so that a few bytes don't hold on to a large buffer.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 /// So many header fields may an answer have.
-const FIELDS_MAX: usize = 128;
+pub(super) const FIELDS_MAX: usize = 128;
 
 thread_local! {
     /// Where reads go first. A connection that waits owns no buffer at all.
@@ -261,7 +261,7 @@ fn goes_on(method: &Method, head: &Head) -> bool {
 }
 
 /// Whether the end of a head may be in `bytes`, of which so many were looked at before.
-fn may_end(bytes: &[u8], looked_at: usize) -> bool {
+pub(super) fn may_end(bytes: &[u8], looked_at: usize) -> bool {
     if looked_at == 0 {
         return !bytes.is_empty();
     }
@@ -271,14 +271,14 @@ fn may_end(bytes: &[u8], looked_at: usize) -> bool {
 }
 
 /// One behind the other. What comes in many pieces is not copied anew for each.
-fn join(bytes: Bytes, more: &[u8]) -> Bytes {
+pub(super) fn join(bytes: Bytes, more: &[u8]) -> Bytes {
     let mut joined = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
     joined.extend_from_slice(more);
     joined.freeze()
 }
 
 /// What can be read now; empty at the end of the stream.
-fn read(io: &mut UpstreamIo, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+pub(super) fn read(io: &mut UpstreamIo, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
     SCRATCH.with_borrow_mut(|scratch| {
         // What was handed out as a whole is either free again or replaced here.
         scratch.reserve(READ_BYTES_MAX);

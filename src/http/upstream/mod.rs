@@ -4,6 +4,7 @@ mod decode;
 mod dial;
 mod encode;
 mod error;
+pub mod fastcgi;
 mod h1;
 mod h2;
 #[cfg(any(test, fuzzing))]
@@ -21,7 +22,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::io::AsyncWrite as _;
 
 pub use dial::{Dial, TlsDial, UpstreamIo};
@@ -114,9 +115,18 @@ pub struct Outgoing<'a> {
     pub upgrade: bool,
 }
 
-impl Outgoing<'_> {
-    fn omits(&self, name: &HeaderName) -> bool {
+impl<'a> Outgoing<'a> {
+    /// Whether a field of this name in `headers` is not sent.
+    pub fn omits(&self, name: &HeaderName) -> bool {
         self.omit.contains(name) || self.extra.iter().any(|(extra, _)| extra == name)
+    }
+
+    /// The values that a field is sent with.
+    pub fn values<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let below = (!self.omits(name)).then(|| self.headers.get_all(name));
+        let below = below.into_iter().flatten().map(HeaderValue::as_bytes);
+        let extra = self.extra.iter().filter(move |(extra, _)| extra == name).map(|(_, value)| *value);
+        below.chain(extra)
     }
 }
 

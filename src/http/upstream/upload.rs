@@ -10,6 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::dial::UpstreamIo;
 use super::error::UpstreamErrorKind;
+use super::fastcgi;
 use crate::http::Body;
 
 /// How long a request's body is, as far as its head can say.
@@ -36,6 +37,17 @@ impl BodyLength {
     }
 }
 
+/// How the body is wrapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrapping {
+    /// Not at all: its length has been announced.
+    None,
+    /// In chunks.
+    Chunks,
+    /// In FastCGI's records; its length has been announced as well.
+    Records,
+}
+
 /// Whether a head is still held back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HeadWaits {
@@ -56,7 +68,7 @@ pub(super) struct Upload {
     /// The head waits for the first data, so that both go in one packet. It waits a moment only.
     head_waits: HeadWaits,
     body: Body,
-    length: BodyLength,
+    wrapping: Wrapping,
     /// For a known length, what is still owed.
     owed: u64,
     /// The body has ended; only `pending` is left.
@@ -68,11 +80,23 @@ pub(super) struct Upload {
 impl Upload {
     /// An upload of `body`, with `head` before it, or what is left of the head if some was sent (`begun`).
     pub(super) fn new(head: Bytes, begun: bool, body: Body, length: BodyLength) -> Self {
-        let owed = if let BodyLength::Known(length) = length { length } else { 0 };
-        let ended = length == BodyLength::None;
+        let (wrapping, owed, ended) = match length {
+            BodyLength::None => (Wrapping::None, 0, true),
+            BodyLength::Known(length) => (Wrapping::None, length, false),
+            BodyLength::Chunked => (Wrapping::Chunks, 0, false),
+        };
+        Self::wrapped(head, begun, body, wrapping, owed, ended)
+    }
+
+    /// An upload of `body`, which has so many bytes, in FastCGI's records. If it has none, `head` says so.
+    pub(super) fn records(head: Bytes, body: Body, length: u64) -> Self {
+        Self::wrapped(head, false, body, Wrapping::Records, length, length == 0)
+    }
+
+    fn wrapped(head: Bytes, begun: bool, body: Body, wrapping: Wrapping, owed: u64, ended: bool) -> Self {
         let head_waits = if ended { HeadWaits::No } else { HeadWaits::Asks };
         let pending = [head, Bytes::new(), Bytes::new(), Bytes::new()];
-        Self { pending, head_waits, body, length, owed, ended, begun }
+        Self { pending, head_waits, body, wrapping, owed, ended, begun }
     }
 
     /// Whether the upstream can have seen something of the request.
@@ -124,7 +148,7 @@ impl Upload {
         if data.is_empty() {
             return Ok(());
         }
-        if self.length == BodyLength::Chunked {
+        if self.wrapping == Wrapping::Chunks {
             let mut size = Vec::with_capacity(18);
             write!(size, "{:x}\r\n", data.len())?;
             self.pending[1] = size.into();
@@ -136,16 +160,36 @@ impl Upload {
             return Err(UpstreamErrorKind::RequestBody("body longer than its Content-Length".into()));
         };
         self.owed = owed;
-        self.pending[2] = data;
+        if self.wrapping == Wrapping::Records {
+            self.queue_records(data);
+        } else {
+            self.pending[2] = data;
+        }
         Ok(())
+    }
+
+    fn queue_records(&mut self, data: Bytes) {
+        if data.len() <= fastcgi::RECORD_BYTES_MAX {
+            self.pending[1] = fastcgi::stdin(data.len());
+            self.pending[2] = data;
+            return;
+        }
+        let mut records = Vec::with_capacity(data.len() + 64);
+        for part in data.chunks(fastcgi::RECORD_BYTES_MAX) {
+            records.extend_from_slice(&fastcgi::stdin(part.len()));
+            records.extend_from_slice(part);
+        }
+        self.pending[2] = records.into();
     }
 
     fn end(&mut self) -> Result<(), UpstreamErrorKind> {
         if self.owed > 0 {
             return Err(UpstreamErrorKind::RequestBody("body shorter than its Content-Length".into()));
         }
-        if self.length == BodyLength::Chunked {
-            self.pending[3] = Bytes::from_static(b"0\r\n\r\n");
+        match self.wrapping {
+            Wrapping::None => {}
+            Wrapping::Chunks => self.pending[3] = Bytes::from_static(b"0\r\n\r\n"),
+            Wrapping::Records => self.pending[3] = fastcgi::stdin(0),
         }
         self.head_waits = HeadWaits::No;
         self.ended = true;

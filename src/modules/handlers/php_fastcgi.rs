@@ -1,5 +1,11 @@
-//! `php_fastcgi`: a PHP application. It stands for rewrites to PHP files and a `reverse_proxy` that speaks FastCGI,
-//! and can be written so far, and not run.
+//! `php_fastcgi`: a PHP application. It stands for rewrites to PHP files and a `reverse_proxy` that speaks FastCGI.
+//!
+//! ```caddyfile
+//! :8080 {
+//! 	root * /srv/app/public
+//! 	php_fastcgi unix//run/php/php-fpm.sock
+//! }
+//! ```
 
 use serde_json::{Map, Value, json};
 

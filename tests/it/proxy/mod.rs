@@ -3,6 +3,7 @@
 mod answers;
 mod balance;
 mod encode;
+mod fastcgi;
 mod intercept;
 mod streams;
 mod templates;

@@ -14,12 +14,13 @@ use super::json::ActiveHealthChecks;
 use super::upstreams::{Target, Upstream};
 use crate::config::{NetworkAddress, join_host_port};
 use crate::http::regexp::Regexp;
-use crate::http::upstream::{Dial, Outgoing, Transport};
+use crate::http::upstream::Outgoing;
 use crate::http::{
     Body, ConnInfo, Exchange, Provision, ProvisionError, Response, Template, Unknown, Value, header_value,
     status_matches,
 };
-use crate::modules::transports::http::Transports;
+use crate::modules::transports::AnyTransport;
+use crate::modules::transports::fastcgi::NoAnswer;
 
 /// How often upstreams are asked, unless said otherwise.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -47,7 +48,7 @@ struct Checks {
     body_bytes_max: usize,
     status: Option<i64>,
     pattern: Option<Regexp>,
-    transports: Arc<Transports>,
+    transports: Arc<AnyTransport>,
 }
 
 /// Who is asked about an upstream.
@@ -86,7 +87,7 @@ enum Illness {
 pub fn provision(
     json: &ActiveHealthChecks,
     upstreams: &[Arc<Upstream>],
-    transports: &Arc<Transports>,
+    transports: &Arc<AnyTransport>,
     ctx: &mut Provision<'_>,
 ) -> Result<(), ProvisionError> {
     if json.path.is_empty() && json.uri.is_empty() && json.port == 0 {
@@ -111,7 +112,7 @@ pub fn provision(
 }
 
 impl Checks {
-    fn new(json: &ActiveHealthChecks, transports: &Arc<Transports>) -> Result<Self, ProvisionError> {
+    fn new(json: &ActiveHealthChecks, transports: &Arc<AnyTransport>) -> Result<Self, ProvisionError> {
         let invalid =
             |what: &str, error: &dyn std::fmt::Display| ProvisionError::invalid(format!("{what}: {error}"));
         let uri = if json.uri.is_empty() { &json.path } else { &json.uri };
@@ -206,10 +207,25 @@ impl Checks {
             headers.insert(HOST, header_value(patient.target.text.hostport.as_bytes()));
         }
         let dial = &patient.target.dial;
-        let transport = self.transports.pick(dial, &x, false).map_err(Illness::NoAnswer)?;
         let mut target = self.target.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.ask(&transport, dial, &target, &headers, body.clone()).await?;
+            let mut body = Body::from(body.clone());
+            let outgoing = self.outgoing(&target, &headers);
+            let response = match &*self.transports {
+                AnyTransport::Http(transports) => {
+                    let way = transports.pick(dial, &x, false).map_err(Illness::NoAnswer)?;
+                    let answer = way.round_trip(dial, outgoing, &mut body, &mut |_, _| {}).await;
+                    answer.map_err(|error| Illness::NoAnswer(error.to_string()))?
+                }
+                AnyTransport::FastCgi(fastcgi) => {
+                    let prepared = fastcgi.prepare(&x, &outgoing, &body).map_err(refused)?;
+                    let answer = fastcgi.round_trip(dial, &outgoing, prepared, &mut body).await;
+                    answer.map_err(|error| match error {
+                        NoAnswer::Refused(error) => refused(error),
+                        NoAnswer::Upstream(error) => Illness::NoAnswer(error.to_string()),
+                    })?
+                }
+            };
             match self.redirect(&response) {
                 Some((next, host)) => {
                     target = next;
@@ -223,25 +239,15 @@ impl Checks {
         Err(Illness::NoAnswer("too many redirects".into()))
     }
 
-    async fn ask(
-        &self,
-        transport: &Transport,
-        dial: &Dial,
-        target: &PathAndQuery,
-        headers: &HeaderMap,
-        body: Vec<u8>,
-    ) -> Result<Response, Illness> {
-        let outgoing = Outgoing {
+    fn outgoing<'a>(&'a self, target: &'a PathAndQuery, headers: &'a HeaderMap) -> Outgoing<'a> {
+        Outgoing {
             method: &self.method,
             target: target.as_str().as_bytes(),
             headers,
             omit: &[],
             extra: &[],
             upgrade: false,
-        };
-        let mut body = Body::from(body);
-        let answer = transport.round_trip(dial, outgoing, &mut body, &mut |_, _| {}).await;
-        answer.map_err(|error| Illness::NoAnswer(error.to_string()))
+        }
     }
 
     /// Where a redirect points, if redirects are followed: the target, and the host if it is named.
@@ -286,6 +292,10 @@ impl Asked {
                 .map_err(|_| ProvisionError::invalid(format!("port: {port} is none"))),
         }
     }
+}
+
+fn refused(error: crate::http::HandlerError) -> Illness {
+    Illness::NoAnswer(error.message())
 }
 
 /// What placeholders are looked up in, where no client has asked.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http_body::Body as _;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
@@ -27,7 +28,11 @@ use crate::http::{
     Body, Exchange, Handler, HandlerError, HeaderOps, MatcherSets, Outcome, Response, Step, UpstreamField,
     UpstreamInfo,
 };
-use crate::modules::transports::http::Transports;
+use crate::modules::transports::AnyTransport;
+use crate::modules::transports::fastcgi::NoAnswer;
+
+/// So much of a body is gathered to learn its length, where it must be known.
+const LENGTH_BUFFER_BYTES: usize = 4096;
 
 /// A provisioned reverse proxy.
 pub struct Proxy {
@@ -38,7 +43,7 @@ pub struct Proxy {
     /// Conditions on an answer (by `expression`) under which another upstream is tried.
     pub(super) answer_match: Option<MatcherSets>,
     pub(super) passive: Option<Passive>,
-    pub(super) transports: Arc<Transports>,
+    pub(super) transports: Arc<AnyTransport>,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) trusted: Box<[IpNet]>,
     pub(super) header_up: Option<HeaderOps>,
@@ -97,7 +102,7 @@ impl Proxy {
             Ok(request) => request,
             Err(error) => return Outcome::Fail(error),
         };
-        if let Some(limit) = self.request_buffer_bytes {
+        if let Some(limit) = self.gathers(&request.body) {
             self.gather(&mut request, limit).await;
         }
         let mut retries = 0;
@@ -156,11 +161,24 @@ impl Proxy {
         })
     }
 
+    /// So much of a request's body is gathered before it is sent.
+    fn gathers(&self, body: &Body) -> Option<usize> {
+        let needs_length = self.transports.needs_length() && body.size_hint().exact().is_none();
+        self.request_buffer_bytes.or(needs_length.then_some(LENGTH_BUFFER_BYTES))
+    }
+
     async fn gather(&self, request: &mut Request, limit: usize) {
         if request.body.is_empty() {
             return;
         }
         let gathered = bodies::gather(std::mem::take(&mut request.body), limit).await;
+        if self.transports.needs_length()
+            && let Some(whole) = gathered.whole()
+        {
+            request.body = Body::from(whole.clone());
+            request.again = Some((whole, true));
+            return;
+        }
         if self.retries.are_possible() {
             request.again = gathered.whole().map(|whole| (whole, gathered.has_length()));
         }
@@ -247,8 +265,6 @@ impl Proxy {
         target: &Target,
     ) -> Result<Response, Failure> {
         let fields = self.fields(x, target)?;
-        let transport =
-            self.transports.pick(&target.dial, x, request.wants_upgrade).map_err(Failure::Request)?;
         let extra: SmallVec<[(HeaderName, &[u8]); 8]> =
             fields.extra().iter().map(|(name, value)| (name.clone(), &**value)).collect();
         let outgoing = Outgoing {
@@ -259,6 +275,18 @@ impl Proxy {
             extra: &extra,
             upgrade: request.wants_upgrade,
         };
+        let transports = match &*self.transports {
+            AnyTransport::Http(transports) => transports,
+            AnyTransport::FastCgi(fastcgi) => {
+                let prepared = fastcgi.prepare(x, &outgoing, &request.body).map_err(Failure::Refused)?;
+                let answer = fastcgi.round_trip(&target.dial, &outgoing, prepared, &mut request.body);
+                return answer.await.map_err(|error| match error {
+                    NoAnswer::Refused(error) => Failure::Refused(error),
+                    NoAnswer::Upstream(error) => Failure::Upstream(error),
+                });
+            }
+        };
+        let transport = transports.pick(&target.dial, x, request.wants_upgrade).map_err(Failure::Request)?;
         let conn = &x.conn;
         let takes_interim = x.version == Version::HTTP_11;
         let mut on_interim = |status: StatusCode, mut headers: HeaderMap| {

@@ -11,6 +11,7 @@ use crate::adapt::{Cursor, Error, Helper, header_op};
 use crate::config::headers::{HeaderOps, ResponseHeaderOps};
 use crate::config::{Duration, ModuleJson, parse_bytes, parse_integer};
 use crate::http::ResponseMatcher;
+use crate::modules::transports::NAMESPACE as TRANSPORTS;
 use crate::modules::transports::http::{self as http_transport, HttpTransport};
 
 pub(super) const SYNTAX: &str = "reverse_proxy [<matcher>] [<upstreams...>] {
@@ -162,7 +163,7 @@ impl Reader<'_, '_> {
                 if self.transport.is_some() {
                     return Err(self.cursor().err("transport already specified"));
                 }
-                self.transport = Some(self.h.submodule(http_transport::NAMESPACE, TRANSPORT_TAG)?);
+                self.transport = Some(self.h.submodule(TRANSPORTS, TRANSPORT_TAG)?);
             }
             _ => return Ok(false),
         }

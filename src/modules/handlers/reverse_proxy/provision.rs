@@ -19,7 +19,7 @@ use super::{active, bodies};
 use crate::config::ModuleJson;
 use crate::config::http::{HANDLER_TAG, MatcherSet};
 use crate::http::{Handler, HeaderOps, Provision, ProvisionError, ResponseHeaderOps};
-use crate::modules::transports::http::{self as http_transport, HttpTransport, Transports};
+use crate::modules::transports::AnyTransport;
 
 /// The wait between attempts, if there may be several and nobody says how long to wait.
 const TRY_INTERVAL: std::time::Duration = std::time::Duration::from_millis(250);
@@ -32,9 +32,8 @@ pub(super) fn provision(
     if json.circuit_breaker.is_some() {
         return Err(ProvisionError::invalid("circuit_breaker: there is no such module"));
     }
-    let transports =
-        transports(json.transport.as_ref(), ctx).map_err(|error| error.at("loading transport"))?;
-    let transports = Arc::new(transports);
+    let transports = AnyTransport::provision(json.transport.as_ref(), TRANSPORT_TAG, ctx);
+    let transports = Arc::new(transports.map_err(|error| error.at("loading transport"))?);
     let passive = json.health_checks.as_ref().and_then(|checks| checks.passive.as_ref());
     let limits = Limits::of(passive);
     let upstreams = upstreams(&json, limits)?;
@@ -76,14 +75,6 @@ pub(super) fn provision(
             ),
         }),
     }))
-}
-
-fn transports(json: Option<&ModuleJson>, ctx: &mut Provision<'_>) -> Result<Transports, ProvisionError> {
-    let Some(json) = json else { return Transports::provision(&HttpTransport::default(), ctx) };
-    match json.name(TRANSPORT_TAG)? {
-        http_transport::NAME => Transports::provision(&json.decode(TRANSPORT_TAG)?, ctx),
-        name => Err(ProvisionError::Unknown { namespace: http_transport::NAMESPACE, name: name.to_owned() }),
-    }
 }
 
 fn upstreams(json: &ReverseProxy, limits: Limits) -> Result<Box<[Arc<Upstream>]>, ProvisionError> {

@@ -38,7 +38,9 @@ pub fn fields<'a>(x: &'a Exchange, trusted: &[IpNet]) -> Overlay<'a> {
 /// caches may look for Caddy's name there, so it stays Caddy's.
 pub fn via(version: Version) -> &'static str {
     match version {
-        Version::HTTP_09 | Version::HTTP_10 => "1.0 Caddy",
+        // What came by no version of HTTP, such as FastCGI.
+        Version::HTTP_09 => "0.0 Caddy",
+        Version::HTTP_10 => "1.0 Caddy",
         Version::HTTP_2 => "2.0 Caddy",
         Version::HTTP_3 => "3.0 Caddy",
         _ => "1.1 Caddy",

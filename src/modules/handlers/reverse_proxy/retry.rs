@@ -37,6 +37,9 @@ pub enum Failure {
     /// The request can't be sent at all.
     #[error("preparing request for upstream round-trip: {0}")]
     Request(String),
+    /// The transport can't send such a request, and has its own answer to it.
+    #[error("{}", .0.message())]
+    Refused(HandlerError),
     /// The upstream gave no answer.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -48,6 +51,9 @@ pub enum Failure {
 impl Failure {
     /// What the client is told in the end.
     pub fn into_error(self) -> HandlerError {
+        if let Self::Refused(error) = self {
+            return error;
+        }
         let status = match &self {
             Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Self::Answer(status) => *status,
@@ -62,7 +68,7 @@ impl Failure {
                 UpstreamErrorKind::RequestBody(_) => StatusCode::BAD_REQUEST,
                 _ => StatusCode::BAD_GATEWAY,
             },
-            Self::Target { .. } | Self::Request(_) => StatusCode::BAD_GATEWAY,
+            Self::Target { .. } | Self::Request(_) | Self::Refused(_) => StatusCode::BAD_GATEWAY,
         };
         HandlerError::new(status, self)
     }
@@ -102,7 +108,7 @@ impl Retries {
     async fn is_allowed(&self, x: &mut Exchange, failure: &Failure) -> bool {
         match failure {
             Failure::NoUpstream | Failure::Answer(_) => true,
-            Failure::Target { .. } | Failure::Request(_) => false,
+            Failure::Target { .. } | Failure::Request(_) | Failure::Refused(_) => false,
             Failure::Upstream(error) if matches!(error.kind, UpstreamErrorKind::RequestBody(_)) => false,
             Failure::Upstream(error) if !error.reached => true,
             Failure::Upstream(_) => match &self.request_match {

@@ -17,14 +17,13 @@ mod parse;
 
 use serde::{Deserialize, Serialize};
 
+use super::NAMESPACE;
 use crate::adapt::SubmoduleSyntax;
 use crate::config::{Duration, ModuleJson, is_default};
 use crate::module::Module;
 
 pub use connect::{Permit, Transports};
 
-/// Caddy's namespace of transports.
-pub const NAMESPACE: &str = "http.reverse_proxy.transport";
 /// The name in JSON.
 pub const NAME: &str = "http";
 

@@ -1,23 +1,40 @@
-//! `fastcgi`: FastCGI, for PHP and the like. It can be written so far, and not run.
+//! `transport fastcgi`: FastCGI, for PHP and the like.
+//!
+//! ```caddyfile
+//! :8080 {
+//! 	reverse_proxy unix//run/php/php-fpm.sock {
+//! 		transport fastcgi {
+//! 			root  /srv/app
+//! 			split .php
+//! 		}
+//! 	}
+//! }
+//! ```
+
+mod run;
+mod variables;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::http::NAMESPACE;
+use super::NAMESPACE;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::{Duration, is_default};
 use crate::module::Module;
 
+pub use run::{FastCgiTransport, NoAnswer};
+
+use run::Script;
+
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: SYNTAX, parse }],
-    written_only: &[NAME],
     ..Module::EMPTY
 };
 
 /// The name in JSON.
-pub(in crate::modules) const NAME: &str = "fastcgi";
+pub const NAME: &str = "fastcgi";
 
 const SYNTAX: &str = "fastcgi {
 	root <path>
@@ -31,24 +48,33 @@ const SYNTAX: &str = "fastcgi {
 }";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/reverse_proxy/transport/fastcgi/>).
-#[derive(Default, Serialize)]
-pub(in crate::modules) struct FastCgi {
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FastCgi {
+    /// Where scripts are; the site's root unless given.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(in crate::modules) root: String,
+    pub root: String,
+    /// What a script's name ends with, so that the rest of the path is told from it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::modules) split_path: Vec<String>,
+    pub split_path: Vec<String>,
+    /// Whether the root is named as what its links lead to.
     #[serde(skip_serializing_if = "is_default")]
-    pub(in crate::modules) resolve_root_symlink: bool,
+    pub resolve_root_symlink: bool,
+    /// Further variables, with placeholders.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(in crate::modules) env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
+    /// A connection must stand within this time; 3 seconds unless given.
     #[serde(skip_serializing_if = "is_default")]
-    pub(in crate::modules) dial_timeout: Duration,
+    pub dial_timeout: Duration,
+    /// The responder must send something within this time whenever we wait for it.
     #[serde(skip_serializing_if = "is_default")]
-    pub(in crate::modules) read_timeout: Duration,
+    pub read_timeout: Duration,
+    /// The responder must take something within this time whenever we send.
     #[serde(skip_serializing_if = "is_default")]
-    pub(in crate::modules) write_timeout: Duration,
+    pub write_timeout: Duration,
+    /// Whether what it complains of is logged.
     #[serde(skip_serializing_if = "is_default")]
-    pub(in crate::modules) capture_stderr: bool,
+    pub capture_stderr: bool,
 }
 
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
