@@ -9,7 +9,7 @@ use socket2::TcpKeepalive;
 
 use super::access_log::ServerLog;
 use super::alias_fields::AliasFields;
-use super::serve::{WireLimits, is_authority};
+use super::serve::{WireLimits, Wrappers, is_authority};
 use super::sniff::{SNIFF_BYTES_MAX, content_type};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
@@ -40,6 +40,7 @@ pub struct Server {
     limits: Arc<WireLimits>,
     takes_h2c: bool,
     asks_local_address: bool,
+    wrappers: Wrappers,
     trusted_proxies: Option<TrustedProxies>,
     alias_fields: AliasFields,
     log: ServerLog,
@@ -89,6 +90,7 @@ impl Server {
             errors,
             limits: Arc::new(limits(config)),
             asks_local_address: ctx.asks_local_address() || asks_local_address(config),
+            wrappers: Wrappers::provision(config).map_err(at)?,
             trusted_proxies: TrustedProxies::provision(config).map_err(at)?,
             alias_fields: AliasFields::provision(config).map_err(at)?,
             takes_h2c: config.protocols.is_empty()
@@ -112,6 +114,11 @@ impl Server {
     /// Whether it takes HTTP/2 without TLS from clients that begin with it.
     pub(super) fn takes_h2c(&self) -> bool {
         self.takes_h2c
+    }
+
+    /// What looks at connections before they are served.
+    pub(super) fn wrappers(&self) -> &Wrappers {
+        &self.wrappers
     }
 
     /// Whether something in it may ask for the address that a connection came to.

@@ -4,19 +4,8 @@
 use super::ProvisionError;
 use crate::config::http::Server;
 
-/// The wrapper of listeners that only marks where TLS belongs, which is where it is anyway.
-const TLS_WRAPPER: &str = "tls";
-/// The tag under which a listener wrapper's name stands.
-const WRAPPER_TAG: &str = "wrapper";
-
 /// Refuses what a server asks for in vain.
 pub(super) fn refuse(config: &Server) -> Result<(), ProvisionError> {
-    for wrapper in &config.listener_wrappers {
-        let name = wrapper.name(WRAPPER_TAG)?;
-        if name != TLS_WRAPPER {
-            return Err(ProvisionError::invalid(format!("listener wrapper '{name}' is not supported")));
-        }
-    }
     let asked = [
         ("packet_conn_wrappers", !config.packet_conn_wrappers.is_empty()),
         ("read_min_rate", config.read_min_rate != 0),
@@ -57,7 +46,6 @@ mod tests {
     #[test]
     fn what_is_not_obeyed_is_named() {
         for (json, name) in [
-            (r#"{"listener_wrappers":[{"wrapper":"proxy_protocol"}]}"#, "proxy_protocol"),
             (r#"{"read_min_rate":5}"#, "read_min_rate"),
             (r#"{"max_write_chunk":5}"#, "max_write_chunk"),
             (r#"{"protocols":["h3"]}"#, "h1"),
@@ -69,11 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_obeyed_passes() {
-        for json in [
-            "{}",
-            r#"{"listener_wrappers":[{"wrapper":"tls"}]}"#,
-            r#"{"protocols":["h1","h2","h3"],"read_timeout":"5s","write_timeout":"5s"}"#,
-        ] {
+        for json in ["{}", r#"{"protocols":["h1","h2","h3"],"read_timeout":"5s","write_timeout":"5s"}"#] {
             assert_eq!(refused(json), None);
         }
     }

@@ -49,7 +49,8 @@ pub fn clean(path: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A path below `root`. Whatever stands in `path`, it never leads out of there; a slash at its end stays.
+/// A path below `root`. Whatever stands in `path`, it never leads out of there; a slash at its end stays,
+/// unless there is nothing else.
 pub fn join(root: &[u8], path: &[u8]) -> Vec<u8> {
     let inside = clean(&[b"/", path].concat()).into_owned();
     let root = if root.is_empty() { b".".as_slice() } else { root };
@@ -59,7 +60,7 @@ pub fn join(root: &[u8], path: &[u8]) -> Vec<u8> {
         (b"/", [_, ..]) => inside.to_vec(),
         (root, inside) => [root, inside].concat(),
     };
-    if path.ends_with(b"/") && joined.len() > 1 {
+    if path.ends_with(b"/") && path.len() > 1 && joined.len() > 1 {
         joined.push(b'/');
     }
     joined
@@ -95,13 +96,14 @@ mod tests {
             ("/srv/", "a/", "/srv/a/"),
             ("/srv", "/../../etc/passwd", "/srv/etc/passwd"),
             ("/srv", "/..", "/srv"),
+            ("/srv", "/", "/srv"),
             ("/srv", "/a/../../..//etc/", "/srv/etc/"),
             ("/srv", "/..\\..\\x", "/srv/..\\..\\x"),
             (".", "/a", "a"),
             ("", "/", "."),
             ("/", "/a", "/a"),
             ("/", "/", "/"),
-            ("sub", "/", "sub/"),
+            ("sub", "/", "sub"),
         ] {
             assert_eq!(join(root.as_bytes(), path.as_bytes()), expected.as_bytes(), "{root} {path}");
         }

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use super::guard::Guard;
 use super::h2;
 use super::head::Refusal;
-use super::listener::{Rewind, Slot, Transport};
+use super::listener::{Bound, Rewind, Slot, Transport};
 use super::streams::{StreamClock, Upload};
 use super::wire::Registered;
 use crate::http::conn_info::TlsInfo;
@@ -41,7 +41,7 @@ const PLAIN_ON_TLS: &[u8] =
 /// The fatal alert `internal_error` (RFC 8446 section 6), for clients that no policy is for.
 const NO_POLICY: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
 /// What Go takes for HTTP there; whatever else a client may begin with, it is left without an answer.
-const PLAIN_STARTS: [&[u8]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+pub(super) const PLAIN_STARTS: [&[u8]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
 /// How an HTTP/2 connection begins (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -51,7 +51,33 @@ where
     T: Transport + 'static,
 {
     let bound = slot.bound();
+    if !bound.server.wrappers().are_none() {
+        return Box::pin(serve_wrapped(io, conn, slot, &bound)).await;
+    }
     let Ok(first) = first_bytes(&mut io, bound.server.limits().head_timeout).await else { return };
+    serve_from(io, first, conn, slot, &bound).await;
+}
+
+/// Serves a connection that listener wrappers look at before.
+async fn serve_wrapped<T>(mut io: T, mut conn: ConnInfo, slot: Arc<Slot>, bound: &Bound)
+where
+    T: Transport + 'static,
+{
+    let (wrappers, limit) = (bound.server.wrappers(), bound.server.limits().head_timeout);
+    let has_tls = bound.tls.is_some();
+    let Ok(mut first) = wrappers.before_tls(&mut io, &mut conn, limit, has_tls).await else { return };
+    if first.is_empty() {
+        let Ok(bytes) = first_bytes(&mut io, limit).await else { return };
+        first = bytes;
+    }
+    serve_from(io, first, conn, slot, bound).await;
+}
+
+/// Serves a connection that begins with these bytes.
+async fn serve_from<T>(io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, bound: &Bound)
+where
+    T: Transport + 'static,
+{
     if first.is_empty() {
         return;
     }
@@ -78,10 +104,22 @@ where
     }
     let ends = crate::tls::Ends { local: conn.local, peer: conn.peer };
     let shaking = handshake(Rewind::new(io, first), tls, ends);
-    let Ok(Some(io)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await else { return };
+    let Ok(Some(mut io)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await else { return };
     let info = tls_info(io.get_ref().1);
     let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
-    let conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
+    let mut conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
+    let bound = slot.bound();
+    if bound.server.wrappers().are_behind_tls() {
+        let limit = bound.server.limits().head_timeout;
+        let looking = bound.server.wrappers().behind_tls(&mut io, &mut conn, limit);
+        let Ok(first) = looking.await else { return };
+        let io = Rewind::new(io, first);
+        return if speaks_h2 {
+            h2::serve(io, conn, slot).await
+        } else {
+            h1(io, Vec::new(), conn, slot, true).await
+        };
+    }
     if speaks_h2 {
         h2::serve(io, conn, slot).await;
     } else {

@@ -15,9 +15,11 @@ mod streams;
 mod tests;
 mod wire;
 mod worker;
+mod wrappers;
 
 pub use engine::{Engine, Listen, ListenError};
 pub use guard::WireLimits;
 pub(super) use head::is_authority;
 pub(crate) use listener::listen_unix;
 pub use wire::Wire;
+pub(super) use wrappers::Wrappers;

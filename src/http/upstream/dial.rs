@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::TransportOptions;
 use super::error::{UpstreamError, UpstreamErrorKind};
+use super::proxy_header;
 use super::timed::Timed;
 
 /// Where an upstream listens.
@@ -67,8 +68,20 @@ pub enum UpstreamIo {
 }
 
 /// Opens a connection, and speaks TLS on it if the options say so.
-pub(super) async fn connect(dial: &Dial, options: &TransportOptions) -> Result<UpstreamIo, UpstreamError> {
-    let opening = open(dial, options);
+///
+/// `client` is whom the upstream is told of first, if it is told.
+pub(super) async fn connect(
+    dial: &Dial,
+    options: &TransportOptions,
+    client: Option<IpAddr>,
+) -> Result<UpstreamIo, UpstreamError> {
+    let opening = async {
+        let mut io = open(dial, options).await?;
+        if let Some(version) = options.proxy_protocol {
+            io.write_all(&proxy_header::header(version, client)).await?;
+        }
+        Ok(io)
+    };
     let opened = match options.dial_timeout {
         None => opening.await,
         Some(limit) => tokio::time::timeout(limit, opening)

@@ -84,6 +84,7 @@ mod tests {
             omit: &te,
             extra: &[(HeaderName::from_static("x-real-ip"), b"9.9.9.9"), (HOST, b"upstream:1")],
             upgrade: false,
+            client: None,
         };
         let mut out = Vec::new();
         head(&mut out, &request, BodyLength::Known(3));
@@ -96,8 +97,15 @@ mod tests {
     fn an_absent_body_is_said_where_one_is_expected() {
         let headers = HeaderMap::new();
         let text = |method: &Method, length| {
-            let request =
-                Outgoing { method, target: b"/", headers: &headers, omit: &[], extra: &[], upgrade: false };
+            let request = Outgoing {
+                method,
+                target: b"/",
+                headers: &headers,
+                omit: &[],
+                extra: &[],
+                upgrade: false,
+                client: None,
+            };
             let mut out = Vec::new();
             head(&mut out, &request, length);
             String::from_utf8(out).unwrap()

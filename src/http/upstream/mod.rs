@@ -10,12 +10,14 @@ mod h2;
 #[cfg(any(test, fuzzing))]
 pub mod laws;
 mod pool;
+mod proxy_header;
 #[cfg(test)]
 mod tests;
 mod timed;
 mod upload;
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -30,6 +32,7 @@ pub(super) use encode::field as write_field;
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use h1::UpstreamBody;
 pub(crate) use pool::sweep;
+pub use proxy_header::ProxyVersion;
 
 use h1::{H1, Head, Patience, ReadHead};
 use pool::PoolKey;
@@ -70,6 +73,8 @@ pub struct TransportOptions {
     pub tls: Option<TlsDial>,
     /// Speak HTTP/2 without TLS (`h2c`).
     pub h2c: bool,
+    /// The version of the PROXY protocol that tells upstreams of the client.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 impl Default for TransportOptions {
@@ -88,6 +93,7 @@ impl Default for TransportOptions {
             head_bytes_max: 256 * 1024,
             tls: None,
             h2c: false,
+            proxy_protocol: None,
         }
     }
 }
@@ -113,6 +119,8 @@ pub struct Outgoing<'a> {
     pub extra: &'a [(HeaderName, &'a [u8])],
     /// Whether the client asked for an upgrade that may be passed on; without it a 101 is an error.
     pub upgrade: bool,
+    /// The client's address, for upstreams that are told of it before anything else.
+    pub client: Option<IpAddr>,
 }
 
 impl<'a> Outgoing<'a> {
@@ -178,7 +186,9 @@ impl Transport {
         body: &mut Body,
         on_interim: OnInterim<'_>,
     ) -> Result<Response, UpstreamError> {
-        let key = PoolKey { transport: self.id, dial: dial.clone() };
+        // What one client's connection was opened with is not said for another.
+        let client = request.client.filter(|_| self.options.proxy_protocol.is_some());
+        let key = PoolKey { transport: self.id, dial: dial.clone(), client };
         if (self.options.h2c || self.options.tls.is_some())
             && let Some(session) = h2::session(&key)
         {
@@ -191,7 +201,7 @@ impl Transport {
                 result => return result,
             }
         }
-        let io = dial::connect(dial, &self.options).await?;
+        let io = dial::connect(dial, &self.options, client).await?;
         if self.options.h2c || io.is_h2() {
             let session = h2::connect(&key, io, &self.options).await?;
             return h2::round_trip(session, &self.options, request, body).await;

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::dial::Dial;
@@ -13,6 +14,8 @@ use super::h1::H1;
 pub(super) struct PoolKey {
     pub(super) transport: u64,
     pub(super) dial: Dial,
+    /// The client that the connection was opened for, if the upstream was told of it.
+    pub(super) client: Option<IpAddr>,
 }
 
 struct Idle {

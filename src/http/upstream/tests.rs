@@ -85,8 +85,15 @@ async fn send(
     body: Body,
 ) -> Result<Response, UpstreamError> {
     let headers = HeaderMap::new();
-    let request =
-        Outgoing { method: &method, target: b"/", headers: &headers, omit: &[], extra: &[], upgrade: false };
+    let request = Outgoing {
+        method: &method,
+        target: b"/",
+        headers: &headers,
+        omit: &[],
+        extra: &[],
+        upgrade: false,
+        client: None,
+    };
     transport.round_trip(dial, request, &mut { body }, &mut |_, _| {}).await
 }
 
@@ -252,6 +259,7 @@ fn interim_answers_are_told_and_an_upgrade_is_handed_over() {
             omit: &[],
             extra: &[],
             upgrade: true,
+            client: None,
         };
         let mut interim = |status: StatusCode, headers: HeaderMap| told.push((status, headers.len()));
         let transport = transport();

@@ -13,6 +13,5 @@ pub(super) static MODULE: Module = Module {
         syntax: "http_redirect",
         parse: |_| Ok(json!({})),
     }],
-    written_only: &["http_redirect"],
     ..Module::EMPTY
 };

@@ -1,5 +1,5 @@
-//! What stands between a listener and its server: modules of `caddy.listeners`. They can be written so far, and not
-//! run; `tls` alone, the place where TLS stands among the others, is there for all to see.
+//! What stands between a listener and its server: modules of `caddy.listeners`, as they are written. The engine runs
+//! them, in front of TLS or behind it, as they stand before or behind `tls`.
 
 mod http_redirect;
 mod proxy_protocol;

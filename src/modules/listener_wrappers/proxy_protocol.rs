@@ -20,7 +20,6 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
-    written_only: &["proxy_protocol"],
     ..Module::EMPTY
 };
 

@@ -5,6 +5,7 @@ mod balance;
 mod encode;
 mod fastcgi;
 mod intercept;
+mod proxy_protocol;
 mod streams;
 mod templates;
 mod tunnels;
@@ -29,9 +30,14 @@ struct Gateway {
 impl Gateway {
     /// Runs a site with these directives, and waits until it listens.
     fn with(directives: &str) -> Gateway {
+        Gateway::with_options("", directives)
+    }
+
+    /// The same with these global options besides.
+    fn with_options(options: &str, directives: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let caddyfile = format!("{{\n\tadmin off\n}}\nhttp://:{port} {{\n{directives}\n}}\n");
+        let caddyfile = format!("{{\n\tadmin off\n{options}\n}}\nhttp://:{port} {{\n{directives}\n}}\n");
         std::fs::write(folder.path().join("Caddyfile"), &caddyfile).unwrap();
         let child = Command::new(gateway_binary())
             .args(["run", "--config", "Caddyfile"])
@@ -99,6 +105,18 @@ impl Peer {
             }
         }
         head
+    }
+
+    /// A header of the PROXY protocol, of either version.
+    fn start(&mut self) -> String {
+        let mut line = self.line();
+        if line == "\r\n" {
+            for _ in 0..3 {
+                line.push_str(&self.line());
+            }
+            line.push_str(&self.bytes(16));
+        }
+        line
     }
 
     fn line(&mut self) -> String {

@@ -41,6 +41,7 @@ impl Handler for Relay {
                 omit,
                 extra: &[],
                 upgrade,
+                client: None,
             };
             let mut body = std::mem::take(&mut x.body);
             match self.transport.round_trip(&self.dial, request, &mut body, &mut |_, _| {}).await {

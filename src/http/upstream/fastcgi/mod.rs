@@ -72,7 +72,7 @@ pub async fn round_trip(
     if request.body_bytes == 0 {
         start.extend_from_slice(&stdin(0));
     }
-    let io = dial::connect(dial, options).await?;
+    let io = dial::connect(dial, options, None).await?;
     let upload = Upload::records(start.into(), std::mem::take(body), request.body_bytes);
     let mut responder = Box::new(Responder {
         io,

@@ -79,6 +79,7 @@ fn a_change_of_protocol_in_the_middle_of_an_upload_is_refused() {
             omit: &[],
             extra: &[],
             upgrade: true,
+            client: None,
         };
         // A body that never ends.
         let mut body = Body::stream(Endless);

@@ -69,8 +69,15 @@ async fn h2_upstream() -> Dial {
 async fn ask(transport: &Transport, dial: &Dial, mut body: Body) -> Result<Response, UpstreamError> {
     let headers = HeaderMap::from_iter([(http::header::HOST, http::HeaderValue::from_static("test"))]);
     let method = if body.is_empty() { Method::GET } else { Method::POST };
-    let request =
-        Outgoing { method: &method, target: b"/", headers: &headers, omit: &[], extra: &[], upgrade: false };
+    let request = Outgoing {
+        method: &method,
+        target: b"/",
+        headers: &headers,
+        omit: &[],
+        extra: &[],
+        upgrade: false,
+        client: None,
+    };
     transport.round_trip(dial, request, &mut body, &mut |_, _| {}).await
 }
 

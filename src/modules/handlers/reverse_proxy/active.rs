@@ -247,6 +247,7 @@ impl Checks {
             omit: &[],
             extra: &[],
             upgrade: false,
+            client: None,
         }
     }
 

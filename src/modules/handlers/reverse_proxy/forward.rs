@@ -274,6 +274,7 @@ impl Proxy {
             omit: fields.omit(),
             extra: &extra,
             upgrade: request.wants_upgrade,
+            client: x.client_ip,
         };
         let transports = match &*self.transports {
             AnyTransport::Http(transports) => transports,

@@ -291,6 +291,7 @@ mod tests {
             omit: &[http::header::TE],
             extra: &[(HeaderName::from_static("x-extra"), b"e")],
             upgrade: false,
+            client: None,
         };
         let sources = Sources::new("/srv");
         let delimiters: Vec<Box<[u8]>> = script.iter().map(|text| text.as_bytes().into()).collect();
@@ -360,6 +361,7 @@ mod tests {
                 omit: &[],
                 extra: &[],
                 upgrade: false,
+                client: None,
             };
             let script = Sources::new("/srv").script(&x, &outgoing, &[b".php"[..].into()]);
             script.map(|_| ()).map_err(|error| error.status.as_u16())

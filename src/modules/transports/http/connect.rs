@@ -9,7 +9,7 @@ use rustls_pki_types::ServerName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{HttpTransport, KeepAlive, PROXY_TAG, Tls};
-use crate::http::upstream::{Dial, TlsDial, Transport, TransportOptions};
+use crate::http::upstream::{Dial, ProxyVersion, TlsDial, Transport, TransportOptions};
 use crate::http::{Exchange, Provision, ProvisionError, Template, Unknown};
 use crate::tls::ClientOptions;
 
@@ -271,6 +271,11 @@ fn options(json: &HttpTransport) -> TransportOptions {
         idle_keep: keep_alive.idle_timeout.positive().unwrap_or(IDLE_KEEP),
         idle_max: idle_max(&keep_alive),
         head_bytes_max: positive(json.max_response_header_size).unwrap_or(defaults.head_bytes_max),
+        proxy_protocol: match &*json.proxy_protocol {
+            "v1" => Some(ProxyVersion::V1),
+            "v2" => Some(ProxyVersion::V2),
+            _ => None,
+        },
         ..defaults
     }
 }
@@ -296,12 +301,14 @@ fn refuse_what_is_missing(json: &HttpTransport) -> Result<(), ProvisionError> {
             )));
         }
     }
+    if !matches!(&*json.proxy_protocol, "" | "v1" | "v2") {
+        return Err(ProvisionError::invalid("unexpected proxy protocol version"));
+    }
     let proxy = json.network_proxy.as_ref().map(|proxy| proxy.name(PROXY_TAG)).transpose()?;
     let renegotiation = json.tls.as_ref().map_or("", |tls| &tls.renegotiation);
     let missing = [
         ("versions 3", json.versions.iter().any(|version| version == "3")),
         ("resolvers", json.resolver.is_some()),
-        ("proxy_protocol", !json.proxy_protocol.is_empty()),
         ("forward_proxy_url", !json.forward_proxy_url.is_empty()),
         ("network_proxy", proxy.is_some_and(|name| name != "none")),
         ("local_address", !json.local_address.is_empty()),
