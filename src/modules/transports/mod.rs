@@ -20,9 +20,9 @@ pub const NAMESPACE: &str = "http.reverse_proxy.transport";
 /// The way of a proxy to its upstreams.
 pub enum AnyTransport {
     /// HTTP of some version.
-    Http(Transports),
+    Http(Box<Transports>),
     /// FastCGI.
-    FastCgi(FastCgiTransport),
+    FastCgi(Box<FastCgiTransport>),
 }
 
 impl AnyTransport {
@@ -36,11 +36,14 @@ impl AnyTransport {
         ctx: &mut Provision<'_>,
     ) -> Result<Self, ProvisionError> {
         let Some(json) = json else {
-            return Transports::provision(&HttpTransport::default(), ctx).map(Self::Http);
+            let transports = Transports::provision(&HttpTransport::default(), ctx)?;
+            return Ok(Self::Http(Box::new(transports)));
         };
         match json.name(tag)? {
-            http::NAME => Transports::provision(&json.decode(tag)?, ctx).map(Self::Http),
-            fastcgi::NAME => FastCgiTransport::provision(&json.decode(tag)?, ctx).map(Self::FastCgi),
+            http::NAME => Ok(Self::Http(Box::new(Transports::provision(&json.decode(tag)?, ctx)?))),
+            fastcgi::NAME => {
+                Ok(Self::FastCgi(Box::new(FastCgiTransport::provision(&json.decode(tag)?, ctx)?)))
+            }
             name => Err(ProvisionError::Unknown { namespace: NAMESPACE, name: name.to_owned() }),
         }
     }

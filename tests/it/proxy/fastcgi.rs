@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ struct Responder {
     _folder: Option<TempDir>,
 }
 
-type Script = fn(&mut dyn ReadWrite, &Sender<Asked>);
+type Script = fn(&mut dyn ReadWrite, &SyncSender<Asked>);
 
 trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
@@ -42,7 +42,7 @@ impl Responder {
     fn playing(script: Script) -> Responder {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (tell, asked) = channel();
+        let (tell, asked) = sync_channel(1000);
         thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -57,7 +57,7 @@ impl Responder {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("responder.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let (tell, asked) = channel();
+        let (tell, asked) = sync_channel(1000);
         thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let tell = tell.clone();
@@ -126,7 +126,7 @@ fn read_request(io: &mut dyn ReadWrite) -> Option<Asked> {
 }
 
 /// Answers every request with its variables.
-fn echo(io: &mut dyn ReadWrite, tell: &Sender<Asked>) {
+fn echo(io: &mut dyn ReadWrite, tell: &SyncSender<Asked>) {
     let Some(asked) = read_request(io) else { return };
     write_record(io, STDOUT, b"Content-Type: text/plain\r\nX-Two: a\r\nX-Two: b\r\n\r\n");
     write_record(io, STDERR, b"a word of complaint");
@@ -237,7 +237,7 @@ fn a_large_body_arrives_whole_and_one_of_unknown_length_is_refused_unless_it_is_
 
 #[test]
 fn statuses_are_the_responders_and_hostile_answers_are_502() {
-    fn play(io: &mut dyn ReadWrite, _: &Sender<Asked>) {
+    fn play(io: &mut dyn ReadWrite, _: &SyncSender<Asked>) {
         let Some(asked) = read_request(io) else { return };
         let head = |io: &mut dyn ReadWrite, head: &str| write_record(io, STDOUT, head.as_bytes());
         match asked.variables["PATH_INFO"].as_str() {
@@ -280,7 +280,7 @@ fn statuses_are_the_responders_and_hostile_answers_are_502() {
 
 #[test]
 fn an_answer_that_breaks_off_or_goes_on_too_long_ends_the_connection() {
-    fn play(io: &mut dyn ReadWrite, _: &Sender<Asked>) {
+    fn play(io: &mut dyn ReadWrite, _: &SyncSender<Asked>) {
         let Some(asked) = read_request(io) else { return };
         match asked.variables["PATH_INFO"].as_str() {
             "/short" => write_record(io, STDOUT, b"Content-Length: 9\r\n\r\nfour"),
