@@ -179,6 +179,11 @@ impl Exchange {
         request_path(&self.uri)
     }
 
+    /// The decoded path as the client sent it, before any rewrite.
+    pub fn original_path(&self) -> Cow<'_, [u8]> {
+        request_path(self.original.as_ref().map_or(&self.uri, |original| &original.uri))
+    }
+
     /// The target as an upstream gets it: escaped anew where it has bytes that may not stand there.
     pub fn request_uri(&self) -> Cow<'_, [u8]> {
         request_uri(&self.uri)

@@ -9,6 +9,10 @@ use crate::config::ModuleJson;
 /// An answer on its way to the client.
 pub type Response = http::Response<Body>;
 
+/// In an answer's extensions: its type is not known, and is not to be guessed from what it looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct Untyped;
+
 /// A provisioned handler. It is built once per load and shared by all requests.
 pub trait Handler: Send + Sync {
     /// Deals with one request, now or later.

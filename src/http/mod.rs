@@ -53,6 +53,7 @@ pub use exchange::{Exchange, InterceptedAnswer, OriginalRequest};
 pub use gathered::{Gathered, discard, gather, gather_arrived, repeat};
 pub use handler::{
     Handler, HandlerType, Intercepted, Interception, Interceptor, Outcome, Response, ResponseFilter, Step,
+    Untyped,
 };
 pub use header_fields::{FieldValue, Fields};
 pub use header_match::{HeaderMatch, TextPattern};

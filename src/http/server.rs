@@ -14,7 +14,7 @@ use super::sniff::{SNIFF_BYTES_MAX, content_type};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
-use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run, status_text};
+use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, Untyped, run, status_text};
 use crate::config;
 
 /// The name under which the product answers, in `Server` and `Via`.
@@ -193,7 +193,8 @@ fn settled_type(x: &Exchange, response: &Response) -> ContentType {
         Body::Full(bytes)
             if !response.headers().contains_key(header::CONTENT_TYPE)
                 && response.headers().get(header::CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
-                && response.status() != StatusCode::NO_CONTENT =>
+                && response.status() != StatusCode::NO_CONTENT
+                && response.extensions().get::<Untyped>().is_none() =>
         {
             ContentType::Set(content_type(&bytes[..bytes.len().min(SNIFF_BYTES_MAX)]))
         }
@@ -316,5 +317,8 @@ mod tests {
         assert_eq!(settled(200, "", &[]), "none");
         assert_eq!(settled(204, "text", &[]), "none");
         assert_eq!(settled(304, "", &[(header::CONTENT_TYPE, "a/b")]), "none");
+        let mut untyped = Response::new(Body::from("text"));
+        untyped.extensions_mut().insert(Untyped);
+        assert!(settled_type(&Exchange::get("/", &[]), &untyped) == ContentType::Keep);
     }
 }

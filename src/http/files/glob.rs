@@ -1,6 +1,7 @@
 //! Patterns for paths, as Go's `path.Match`: `*` and `?` stay within a segment, `[a-z]` is a class,
 //! `\` makes what follows literal.
 
+use std::borrow::Cow;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -149,6 +150,22 @@ pub fn expand(pattern: &[u8]) -> Vec<Vec<u8>> {
     // Each round has one segment less, and none is left without a folder.
     let folders = if is_pattern(folder) { expand(folder) } else { vec![folder.to_vec()] };
     folders.iter().flat_map(|folder| members(folder, &name)).collect()
+}
+
+/// The text with what is special in patterns made to mean itself.
+pub fn escape(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let special = |byte: &u8| b"*[?\\".contains(byte);
+    if !text.iter().any(special) {
+        return text;
+    }
+    let mut escaped = Vec::with_capacity(text.len() + 4);
+    for byte in text.iter() {
+        if special(byte) {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    Cow::Owned(escaped)
 }
 
 fn is_pattern(path: &[u8]) -> bool {

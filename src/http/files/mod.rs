@@ -1,13 +1,19 @@
 //! Files: how a request's path becomes one below a root, and what is looked at on the blocking pool.
 
+mod body;
 mod glob;
+mod open;
+mod types;
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-pub use glob::{Glob, expand};
+pub use body::{FileBody, Piece};
+pub use glob::{Glob, escape, expand};
+pub use open::{Info, Kind, Modified, Wait, open, read_all, read_at, stat};
+pub use types::{by_extension, load as load_types};
 
 use super::{Exchange, Template, target};
 
@@ -49,8 +55,8 @@ pub fn clean(path: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A path below `root`. Whatever stands in `path`, it never leads out of there; a slash at its end stays,
-/// unless there is nothing else.
+/// A path below `root`. Whatever stands in `path`, it never leads out of there; a slash at its end stays, but
+/// for one that is all of it, which is the root as it is written.
 pub fn join(root: &[u8], path: &[u8]) -> Vec<u8> {
     let inside = clean(&[b"/", path].concat()).into_owned();
     let root = if root.is_empty() { b".".as_slice() } else { root };
@@ -60,7 +66,7 @@ pub fn join(root: &[u8], path: &[u8]) -> Vec<u8> {
         (b"/", [_, ..]) => inside.to_vec(),
         (root, inside) => [root, inside].concat(),
     };
-    if path.ends_with(b"/") && path.len() > 1 && joined.len() > 1 {
+    if path.len() > 1 && path.ends_with(b"/") && !joined.ends_with(b"/") {
         joined.push(b'/');
     }
     joined
@@ -96,7 +102,6 @@ mod tests {
             ("/srv/", "a/", "/srv/a/"),
             ("/srv", "/../../etc/passwd", "/srv/etc/passwd"),
             ("/srv", "/..", "/srv"),
-            ("/srv", "/", "/srv"),
             ("/srv", "/a/../../..//etc/", "/srv/etc/"),
             ("/srv", "/..\\..\\x", "/srv/..\\..\\x"),
             (".", "/a", "a"),
@@ -104,6 +109,8 @@ mod tests {
             ("/", "/a", "/a"),
             ("/", "/", "/"),
             ("sub", "/", "sub"),
+            ("sub", "//", "sub/"),
+            ("/srv", "/", "/srv"),
         ] {
             assert_eq!(join(root.as_bytes(), path.as_bytes()), expected.as_bytes(), "{root} {path}");
         }

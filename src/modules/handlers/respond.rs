@@ -106,7 +106,8 @@ struct Respond {
     abort: bool,
 }
 
-enum Status {
+/// A status, which may come out of placeholders.
+pub(super) enum Status {
     Fixed(StatusCode),
     Dynamic(Template),
 }
@@ -140,7 +141,8 @@ fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler
 }
 
 impl Status {
-    fn compile(said: &WeakString) -> Result<Option<Self>, ProvisionError> {
+    /// The status that is said; `None` if none is.
+    pub(super) fn compile(said: &WeakString) -> Result<Option<Self>, ProvisionError> {
         let text = said.as_str();
         if text.is_empty() {
             return Ok(None);
@@ -150,6 +152,14 @@ impl Status {
             Some(code) => Self::Fixed(parse_status(&code).map_err(ProvisionError::invalid)?),
             None => Self::Dynamic(template),
         }))
+    }
+
+    /// The status for one request.
+    pub(super) fn of(&self, x: &Exchange) -> Result<StatusCode, HandlerError> {
+        match self {
+            Self::Fixed(status) => Ok(*status),
+            Self::Dynamic(template) => parse_status(&template.render(x)).map_err(HandlerError::internal),
+        }
     }
 }
 
@@ -247,10 +257,7 @@ impl Respond {
     fn status(&self, x: &Exchange) -> Result<StatusCode, HandlerError> {
         match &self.status {
             None => Ok(x.error.as_ref().map_or(StatusCode::OK, |error| error.status)),
-            Some(Status::Fixed(status)) => Ok(*status),
-            Some(Status::Dynamic(template)) => {
-                parse_status(&template.render(x)).map_err(HandlerError::internal)
-            }
+            Some(status) => status.of(x),
         }
     }
 

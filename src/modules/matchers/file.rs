@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
-use crate::http::files::{as_path, clean, expand, is_file_system, join, render_root};
+use crate::http::files::{as_path, clean, escape, expand, is_file_system, join, render_root};
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, Unknown,
     Value as Named,
@@ -321,22 +321,6 @@ impl Shared {
         }
         (path, b"")
     }
-}
-
-/// The text with what is special in patterns made to mean itself.
-fn escape(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let special = |byte: &u8| b"*[?\\".contains(byte);
-    if !text.iter().any(special) {
-        return text;
-    }
-    let mut escaped = Vec::with_capacity(text.len() + 4);
-    for byte in text.iter() {
-        if special(byte) {
-            escaped.push(b'\\');
-        }
-        escaped.push(*byte);
-    }
-    Cow::Owned(escaped)
 }
 
 #[cfg(test)]
