@@ -39,7 +39,7 @@ pub(super) enum Found {
     /// Nothing that may be shown.
     Nothing,
     /// A folder without an index.
-    Folder,
+    Folder(Vec<u8>),
     /// A file.
     File(Box<FoundFile>),
     /// The kernel knows no such path, or does not let us look.
@@ -100,7 +100,7 @@ pub(super) fn find(rules: &Rules, asked: &Asked, wait: Wait) -> io::Result<Found
 }
 
 fn folder(rules: &Rules, asked: &Asked, path: &[u8]) -> Found {
-    if rules.hide.hides(path, &asked.hide) { Found::Nothing } else { Found::Folder }
+    if rules.hide.hides(path, &asked.hide) { Found::Nothing } else { Found::Folder(path.to_vec()) }
 }
 
 /// Something that is there; on a worker it has been opened already.

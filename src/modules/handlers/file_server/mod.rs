@@ -11,6 +11,7 @@
 //! ```
 
 mod answer;
+mod browse;
 mod conditional;
 mod find;
 mod hide;
@@ -31,8 +32,9 @@ use http::header::{ALLOW, ETAG, HeaderValue, RETRY_AFTER, VARY};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::browse::Browse;
 use self::find::{Asked, Found, FoundFile, Opened, Rules, find};
-use self::hide::Hide;
+use self::hide::{Hide, Pattern};
 use self::precompressed::Precompressed;
 use super::respond::Status;
 use crate::adapt::{Directive, Parse};
@@ -99,7 +101,7 @@ struct FileServer {
     index_names: Option<Vec<String>>,
     /// Whether, and how, folders without an index are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    browse: Option<Browse>,
+    browse: Option<browse::Config>,
     /// Whether folders are sent to a path with a slash at its end, and files to one without.
     #[serde(skip_serializing_if = "is_default")]
     canonical_uris: Option<bool>,
@@ -120,20 +122,6 @@ struct FileServer {
     etag_file_extensions: Vec<String>,
 }
 
-/// Lists of files.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Browse {
-    #[serde(skip_serializing_if = "is_default")]
-    template_file: String,
-    #[serde(skip_serializing_if = "is_default")]
-    reveal_symlinks: bool,
-    #[serde(skip_serializing_if = "is_default")]
-    sort: Vec<String>,
-    #[serde(skip_serializing_if = "is_default")]
-    file_limit: i64,
-}
-
 /// A file server, compiled.
 struct Provisioned {
     fs: Template,
@@ -144,13 +132,11 @@ struct Provisioned {
     canonical: bool,
     status: Option<Status>,
     pass_thru: bool,
+    browse: Option<Browse>,
 }
 
 fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
     let config: FileServer = json.decode(HANDLER_TAG)?;
-    if config.browse.is_some() {
-        return Err(ProvisionError::invalid("browse is not supported yet"));
-    }
     let compile = |text: &str| Template::compile(text, Unknown::Empty);
     let or = |text: &str, default| compile(if text.is_empty() { default } else { text });
     let working_dir = std::env::current_dir().unwrap_or_default().into_os_string().into_encoded_bytes();
@@ -168,6 +154,7 @@ fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler
         canonical: config.canonical_uris.unwrap_or(true),
         status: Status::compile(&config.status_code)?,
         pass_thru: config.pass_thru,
+        browse: config.browse.as_ref().map(Browse::provision).transpose()?,
     }))
 }
 
@@ -178,6 +165,10 @@ impl Handler for Provisioned {
         }
         let asked = self.ask(x);
         match find(&self.rules, &asked, Wait::Never) {
+            Ok(Found::Folder(path)) => match &self.browse {
+                None => Step::Now(self.not_found()),
+                Some(browse) => Step::Later(Box::pin(self.list(browse, x, path, asked.hide))),
+            },
             Ok(found) => Step::Now(self.outcome(x, found)),
             Err(_) => Step::Later(Box::pin(self.find_slowly(x, asked))),
         }
@@ -203,18 +194,38 @@ impl Provisioned {
     /// The same on the blocking pool.
     async fn find_slowly(&self, x: &mut Exchange, asked: Asked) -> Outcome<'_> {
         let rules = Arc::clone(&self.rules);
-        let finding = unblock(move || find(&rules, &asked, Wait::AsNeeded));
-        match tokio::time::timeout(FIND_TIMEOUT, finding).await {
-            Ok(Ok(Ok(found))) => self.outcome(x, found),
-            Ok(Ok(Err(error))) => HandlerError::internal(error).into(),
-            Ok(Err(error)) => error.into(),
-            Err(_) => HandlerError::new(StatusCode::SERVICE_UNAVAILABLE, "the disk does not answer").into(),
+        let finding = unblock(move || (find(&rules, &asked, Wait::AsNeeded), asked.hide));
+        let (found, hide) = match tokio::time::timeout(FIND_TIMEOUT, finding).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => return error.into(),
+            Err(_) => {
+                return HandlerError::new(StatusCode::SERVICE_UNAVAILABLE, "the disk does not answer").into();
+            }
+        };
+        match (found, &self.browse) {
+            (Ok(Found::Folder(path)), Some(browse)) => self.list(browse, x, path, hide).await,
+            (Ok(found), _) => self.outcome(x, found),
+            (Err(error), _) => HandlerError::internal(error).into(),
+        }
+    }
+
+    /// A list of what is in a folder.
+    async fn list<'p>(
+        &'p self,
+        browse: &'p Browse,
+        x: &mut Exchange,
+        path: Vec<u8>,
+        hide: Vec<Pattern>,
+    ) -> Outcome<'p> {
+        match browse.answer(&self.rules, x, path, hide).await {
+            Ok(answer) => Outcome::Respond(answer),
+            Err(error) => Outcome::Fail(error),
         }
     }
 
     fn outcome(&self, x: &mut Exchange, found: Found) -> Outcome<'_> {
         match found {
-            Found::Nothing | Found::Folder => self.not_found(),
+            Found::Nothing | Found::Folder(_) => self.not_found(),
             Found::Failed(error) => Outcome::Fail(lookup_failed(error)),
             Found::File(file) => self.file(x, *file).unwrap_or_else(Outcome::Fail),
         }
@@ -276,12 +287,11 @@ fn bare_error(status: StatusCode) -> HandlerError {
 
 /// Why a path could not be looked up.
 fn lookup_failed(error: io::Error) -> HandlerError {
-    let status = match error.kind() {
-        io::ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => HandlerError::new(StatusCode::FORBIDDEN, error),
         // A file where a folder should be, a name that is too long, links in a circle.
-        _ => StatusCode::BAD_REQUEST,
-    };
-    HandlerError::new(status, error)
+        _ => HandlerError::new(StatusCode::BAD_REQUEST, "invalid argument"),
+    }
 }
 
 /// Why a file that is there could not be opened.

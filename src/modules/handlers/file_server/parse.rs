@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use super::browse::Config as Browse;
 use super::hide::Pattern;
 use super::precompressed::FORMATS;
-use super::{Browse, FileServer, NAME, SYNTAX};
+use super::{FileServer, NAME, SYNTAX};
 use crate::adapt::{Cursor, Error, Helper};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;

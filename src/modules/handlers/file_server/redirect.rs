@@ -31,7 +31,7 @@ pub(super) fn redirect(x: &mut Exchange, path: &[u8]) -> Response {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let had_type = x.response_headers.contains_key(CONTENT_TYPE);
-    x.response_headers.insert(LOCATION, header_value(&location));
+    x.response_headers.insert(LOCATION, header_value(&escape_other(&location)));
     if !had_type && matches!(x.method, Method::GET | Method::HEAD) {
         x.response_headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     }
@@ -54,11 +54,22 @@ fn location(path: &[u8]) -> Vec<u8> {
     for &byte in clean.iter() {
         match byte {
             0..b' ' | b'%' | b'?' | b'#' | b'\\' | 0x7f => location.extend(format!("%{byte:02X}").bytes()),
-            0x80.. => location.extend(format!("%{byte:02x}").bytes()),
             _ => location.push(byte),
         }
     }
     location
+}
+
+/// Escapes all that is not ASCII, as a header field needs it.
+fn escape_other(location: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(location.len());
+    for &byte in location {
+        match byte {
+            0x80.. => out.extend(format!("%{byte:02x}").bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out
 }
 
 fn escape(text: &str) -> Cow<'_, str> {
@@ -84,7 +95,8 @@ mod tests {
             ("/a?b#c%41/", "/a%3Fb%23c%2541/"),
             ("/ä/", "/%c3%a4/"),
         ] {
-            assert_eq!(String::from_utf8(location(path.as_bytes())).unwrap(), expected, "{path}");
+            let location = escape_other(&location(path.as_bytes()));
+            assert_eq!(String::from_utf8(location).unwrap(), expected, "{path}");
         }
     }
 }

@@ -38,13 +38,13 @@ fn write(path: &Path, content: &[u8]) {
 }
 
 /// A site that serves such a folder.
-fn server(lines: &str) -> (tempfile::TempDir, Site) {
+pub(super) fn server(lines: &str) -> (tempfile::TempDir, Site) {
     let dir = folder();
     let site = site(&format!("root * {}/site\n{lines}", dir.path().display()));
     (dir, site)
 }
 
-fn asked(site: &Site, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
+pub(super) fn asked(site: &Site, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = Request::builder().method(method).uri(target);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -52,7 +52,7 @@ fn asked(site: &Site, method: &str, target: &str, headers: &[(&str, &str)]) -> R
     site.serve(&mut Exchange::for_test(request.body(Body::Empty).unwrap()))
 }
 
-fn field<'a>(response: &'a Response, name: &str) -> &'a str {
+pub(super) fn field<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
