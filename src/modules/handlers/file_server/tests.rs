@@ -167,7 +167,7 @@ fn what_has_no_end_is_not_there() {
 fn what_may_not_be_read_is_forbidden() {
     let (dir, site) = server("file_server");
     let path = dir.path().join("site/a.txt");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read anything.
     let expected = if fs::File::open(&path).is_ok() { 200 } else { 403 };
     assert_eq!(site.get("/a.txt", &[]).0, expected);
