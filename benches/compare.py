@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from servers import CONNECTIONS_MAX, KEY, ROOT, Server
+from servers import CONNECTIONS_MAX, FILE_BYTES, JOB_FILE, KEY, ROOT, Server
 
 GIB = 1 << 30
 
@@ -69,10 +69,12 @@ class Load:
 class Measure:
     """One row (or two) of the table: how a value comes about, and how it is written."""
 
-    def __init__(self, name, rows, take):
+    def __init__(self, name, rows, take, unfit=()):
         self.name = name
         self.rows = rows
         self.take = take
+        # Those that have no such job.
+        self.unfit = unfit
 
 
 def small(load, server, scale):
@@ -124,6 +126,17 @@ def bulk(load, server, scale):
     return [down * GIB, up * GIB]
 
 
+def file(load, server, scale):
+    """A file over kept connections, of a process with a site of its own."""
+    own = Server(server.name, server.binary, os.path.dirname(server.directory) + "/files", server.upstream, JOB_FILE)
+    own.start()
+    try:
+        load.run("file", own.address, connections=2, seconds=0.1, bytes=FILE_BYTES)
+        return [1e6 * load.cpu_per_unit(own, "file", connections=32, seconds=3 * scale, bytes=FILE_BYTES)]
+    finally:
+        own.stop()
+
+
 def start(load, server, scale):
     """Time to the first 200, and the memory a moment later, of a fresh process."""
     del load
@@ -146,6 +159,7 @@ MEASURES = [
     Measure("ttfb", ["added time to the first byte of a stream, µs"], first_byte),
     Measure("idle", ["PSS per open idle stream, 2,000 of them, KiB"], idle),
     Measure("bulk", ["CPU per GiB down, s", "CPU per GiB up, s"], bulk),
+    Measure("file", ["CPU per file of 10 KiB, 32 kept connections, µs"], file, unfit=("haproxy",)),
     Measure("start", ["start to first 200, ms", "PSS when idle, MiB"], start),
 ]
 
@@ -204,8 +218,11 @@ def table(rows, servers):
     for row, values in rows.items():
         cells = ""
         for name in servers:
+            if not values[name]:
+                cells += f"{'-':>20}"
+                continue
             cell = f"{statistics.median(values[name]):.2f}"
-            if "nginx" in values and name != "nginx":
+            if values.get("nginx") and name != "nginx":
                 ratios = [mine / its for mine, its in zip(values[name], values["nginx"]) if its > 0]
                 if ratios:
                     cell += f" ({statistics.median(ratios):.2f})"
@@ -236,6 +253,8 @@ def main():
                     # Each round begins with another gateway, so that none always follows the same one.
                     shift = turn % len(servers)
                     for server in servers[shift:] + servers[:shift]:
+                        if server.name in measure.unfit:
+                            continue
                         values = measure.take(load, server, arguments.scale)
                         for row, value in zip(measure.rows, values):
                             rows[row][server.name].append(value)

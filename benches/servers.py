@@ -3,11 +3,14 @@
 The job is that of the Caddyfile at the repository's root: a request whose Authorization is exactly
 `Bearer KEY` is proxied to the model server, with Host as the upstream's, the X-Forwarded headers, and
 streams not buffered; every other request gets `401 Unauthorized` and a closed connection.
+A second job, JOB_FILE, is a folder with one file, which nginx sends by sendfile.
 nginx and HAProxy get two workers (or threads), kept connections to the upstream and no access log, as
 whoever wants speed from them would set them up.
 """
 
+import grp
 import os
+import pwd
 import re
 import signal
 import socket
@@ -18,6 +21,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KEY = "sk-ollama-78834bcb4c76d97d35a0c1acd0d938c6"
 # What one round holds open (2,000 streams, each with its upstream connection), with room to spare.
 CONNECTIONS_MAX = 8192
+
+JOB_GATE = "gate"
+JOB_FILE = "file"
+# The file of JOB_FILE: each byte tells its place, as in the load generator's own answers.
+FILE_BYTES = 10 * 1024
+FILE_PERIOD = 251
 
 NGINX = """
 daemon off;
@@ -81,6 +90,43 @@ http {{
 }}
 """
 
+NGINX_FILE = """
+daemon off;
+# Its workers must be able to read what we have made, even if it is started by root.
+user {user} {group};
+worker_processes 2;
+worker_rlimit_nofile 20000;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log crit;
+events {{
+	worker_connections {connections};
+}}
+http {{
+	access_log off;
+	client_body_temp_path {dir}/body;
+	proxy_temp_path {dir}/proxy;
+	fastcgi_temp_path {dir}/fastcgi;
+	uwsgi_temp_path {dir}/uwsgi;
+	scgi_temp_path {dir}/scgi;
+	keepalive_requests 1000000000;
+	sendfile on;
+	tcp_nopush on;
+	tcp_nodelay on;
+	default_type application/octet-stream;
+	server {{
+		listen 127.0.0.1:{port} reuseport;
+		root {dir}/site;
+	}}
+}}
+"""
+
+CADDYFILE_FILE = """:{port} {{
+	bind 127.0.0.1
+	root * {dir}/site
+	file_server
+}}
+"""
+
 HAPROXY = """
 global
 	nbthread 2
@@ -119,11 +165,12 @@ def free_port():
 class Server:
     """One gateway as a process group of our own, on a port of its own."""
 
-    def __init__(self, name, binary, directory, upstream):
+    def __init__(self, name, binary, directory, upstream, job=JOB_GATE):
         self.name = name
         self.binary = binary
         self.directory = os.path.join(directory, name)
         self.upstream = upstream
+        self.job = job
         self.process = None
         self.port = None
         os.makedirs(self.directory, exist_ok=True)
@@ -136,27 +183,33 @@ class Server:
         """Writes the configuration for the current port; returns the command line and the environment."""
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": self.directory}
         if self.name in ("nginx", "haproxy"):
-            template = NGINX if self.name == "nginx" else HAPROXY
+            template = HAPROXY if self.name == "haproxy" else NGINX_FILE if self.job == JOB_FILE else NGINX
             text = template.format(dir=self.directory, port=self.port, upstream=self.upstream, key=KEY,
-                                   connections=CONNECTIONS_MAX)
+                                   connections=CONNECTIONS_MAX, user=pwd.getpwuid(os.geteuid()).pw_name,
+                                   group=grp.getgrgid(os.getegid()).gr_name)
             config = self.write(f"{self.name}.conf", text)
             if self.name == "nginx":
                 return [self.binary, "-e", os.path.join(self.directory, "error.log"), "-c", config], environment
             return [self.binary, "-db", "-f", config], environment
-        with open(os.path.join(ROOT, "Caddyfile"), encoding="utf-8") as file:
-            text = file.read()
-        text, sites = re.subn(r"(?m)^:8081 \{$", f":{self.port} {{\n\tbind 127.0.0.1", text)
-        text, upstreams = re.subn(r"\blocalhost:11434\b", f"127.0.0.1:{self.upstream}", text)
-        if (sites, upstreams) != (1, 1):
-            raise SystemExit("the root Caddyfile no longer has one site :8081 and one upstream localhost:11434")
-        config = self.write("Caddyfile", text)
         environment.update({
             "OLLAMA_API_KEY": KEY,
             "CADDY_ADMIN": f"127.0.0.1:{free_port()}",
             "XDG_DATA_HOME": os.path.join(self.directory, "data"),
             "XDG_CONFIG_HOME": os.path.join(self.directory, "config"),
         })
+        config = self.write("Caddyfile", self.caddyfile())
         return [self.binary, "run", "--config", config, "--adapter", "caddyfile"], environment
+
+    def caddyfile(self):
+        if self.job == JOB_FILE:
+            return CADDYFILE_FILE.format(port=self.port, dir=self.directory)
+        with open(os.path.join(ROOT, "Caddyfile"), encoding="utf-8") as file:
+            text = file.read()
+        text, sites = re.subn(r"(?m)^:8081 \{$", f":{self.port} {{\n\tbind 127.0.0.1", text)
+        text, upstreams = re.subn(r"\blocalhost:11434\b", f"127.0.0.1:{self.upstream}", text)
+        if (sites, upstreams) != (1, 1):
+            raise SystemExit("the root Caddyfile no longer has one site :8081 and one upstream localhost:11434")
+        return text
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)
@@ -168,6 +221,10 @@ class Server:
         """Starts it; returns the seconds until its first proxied 200."""
         self.port = free_port()
         command, environment = self.command()
+        if self.job == JOB_FILE:
+            os.makedirs(os.path.join(self.directory, "site"), exist_ok=True)
+            with open(os.path.join(self.directory, "site", "file.bin"), "wb") as file:
+                file.write(bytes(at % FILE_PERIOD for at in range(FILE_BYTES)))
         with open(os.path.join(self.directory, "output"), "wb") as output:
             begin = time.perf_counter()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -187,7 +244,8 @@ class Server:
 
     def answers(self):
         """Whether a request with the key is answered 200."""
-        request = (f"GET /api/tags HTTP/1.1\r\nHost: {self.address}\r\nAuthorization: Bearer {KEY}\r\n"
+        target = "/file.bin" if self.job == JOB_FILE else "/api/tags"
+        request = (f"GET {target} HTTP/1.1\r\nHost: {self.address}\r\nAuthorization: Bearer {KEY}\r\n"
                    "Connection: close\r\n\r\n")
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:

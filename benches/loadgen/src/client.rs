@@ -107,21 +107,36 @@ async fn exact(reader: &mut Reader, stream: &mut TcpStream, framing: Framing, bo
 
 /// Small proxied requests, one after another on each kept connection. Unit: an answered request.
 pub async fn kept(options: &Options) -> io::Result<()> {
+    repeat(options, "GET /api/tags", SMALL.as_bytes().into()).await
+}
+
+/// The same with a file of `bytes`, in which each byte tells its place. Unit: an answered request.
+pub async fn file(options: &Options) -> io::Result<()> {
+    let content = (0..options.bytes).map(|at| (at % BULK_PERIOD as u64) as u8).collect();
+    repeat(options, "GET /file.bin", content).await
+}
+
+/// Asks for the same over and over, on kept connections.
+async fn repeat(options: &Options, line: &'static str, content: Rc<[u8]>) -> io::Result<()> {
     let deadline = Instant::now() + options.duration;
-    together(options, move |options, tally| async move {
-        let bytes = request(&options, "GET /api/tags", &options.key, "");
-        let outcome = within_deadline(deadline, &tally, async |state: &mut Option<(TcpStream, Reader)>| {
-            if state.is_none() {
-                *state = Some((connect(&options).await?, Reader::with_capacity(4096)));
-            }
-            let Some((stream, reader)) = state else { return Ok(0) };
-            stream.write_all(&bytes).await?;
-            let head = reader.answer(stream).await?;
-            expect(&head, 200)?;
-            exact(reader, stream, head.framing, SMALL.as_bytes()).await?;
-            Ok(1)
-        });
-        outcome.await;
+    together(options, move |options, tally| {
+        let content = Rc::clone(&content);
+        async move {
+            let bytes = request(&options, line, &options.key, "");
+            let outcome =
+                within_deadline(deadline, &tally, async |state: &mut Option<(TcpStream, Reader)>| {
+                    if state.is_none() {
+                        *state = Some((connect(&options).await?, Reader::with_capacity(4096)));
+                    }
+                    let Some((stream, reader)) = state else { return Ok(0) };
+                    stream.write_all(&bytes).await?;
+                    let head = reader.answer(stream).await?;
+                    expect(&head, 200)?;
+                    exact(reader, stream, head.framing, &content).await?;
+                    Ok(1)
+                });
+            outcome.await;
+        }
     })
     .await
 }

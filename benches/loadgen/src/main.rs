@@ -38,6 +38,7 @@ fn main() -> ExitCode {
             Role::Stream => client::stream(&options).await,
             Role::FirstByte => client::first_byte(&options).await,
             Role::Hold => client::hold(&options).await,
+            Role::File => client::file(&options).await,
             Role::Download => client::download(&options).await,
             Role::Upload => client::upload(&options).await,
         }

@@ -14,6 +14,7 @@ usage: tollgate-loadgen ROLE [--to ADDRESS] [--key KEY] [--connections N] [--sec
   stream       streams of lines, one line every --interval-us
   first-byte   streams one after another, each timed to its first line
   hold         opens streams that then stay silent; closes them when stdin closes
+  file         a file of --bytes over kept connections, as fast as it is answered
   download     answers of --bytes in all        upload   requests of --bytes in all";
 
 /// What this process is to be.
@@ -25,6 +26,7 @@ pub enum Role {
     Stream,
     FirstByte,
     Hold,
+    File,
     Download,
     Upload,
 }
@@ -55,6 +57,7 @@ impl Options {
             Some("stream") => Role::Stream,
             Some("first-byte") => Role::FirstByte,
             Some("hold") => Role::Hold,
+            Some("file") => Role::File,
             Some("download") => Role::Download,
             Some("upload") => Role::Upload,
             Some(other) => return Err(format!("unknown role '{other}'")),
