@@ -9,6 +9,7 @@ mod coverage;
 mod demo;
 mod docs;
 mod entrypoint;
+mod files;
 mod hostile;
 mod images;
 mod logs;
