@@ -15,7 +15,7 @@ pub use glob::{Glob, escape, expand};
 pub use open::{Info, Kind, Modified, Wait, open, read_all, read_at, stat};
 pub use types::{by_extension, load as load_types};
 
-use super::{Exchange, Template, target};
+use super::{Exchange, Part, Template, target};
 
 /// The name of the file system that is there without being configured: that of the machine.
 const DEFAULT_FILE_SYSTEM: &[u8] = b"default";
@@ -33,7 +33,27 @@ pub fn as_path(bytes: &[u8]) -> &Path {
 
 /// A root for one request; what is empty in it stands for the working directory.
 pub fn render_root<'a>(root: &'a Template, x: &'a Exchange) -> Cow<'a, [u8]> {
-    root.render_with(x, |_, value, _| if value.is_empty() { Cow::Borrowed(b".") } else { value })
+    render_below(root, x, b".")
+}
+
+/// A path for one request, with `empty` for placeholders without a value.
+///
+/// A placeholder among other text may come from a client, as in `/srv/{host}`. Then it names something
+/// below that text, and never leads up from there.
+pub fn render_below<'a>(path: &'a Template, x: &'a Exchange, empty: &'static [u8]) -> Cow<'a, [u8]> {
+    let is_all = path.parts().len() == 1;
+    path.render_with(x, |part, value, _| match part {
+        _ if value.is_empty() => Cow::Borrowed(empty),
+        Part::Dynamic(..) if !is_all && leads_up(&value) => {
+            let inside = clean(&[b"/", &*value].concat()).into_owned();
+            Cow::Owned(inside[1..].to_vec())
+        }
+        _ => value,
+    })
+}
+
+fn leads_up(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|segment| segment == b"..")
 }
 
 /// The shortest form of a path without a slash at its end, as Go's `path.Clean`; links are not looked at.
@@ -93,6 +113,24 @@ mod tests {
         ] {
             assert_eq!(clean(path.as_bytes()), expected.as_bytes(), "{path}");
         }
+    }
+
+    #[test]
+    fn placeholders_lead_down_only() {
+        let root = Template::compile("/srv/{http.request.header.X}/www", crate::http::Unknown::Empty);
+        let all = Template::compile("{http.request.header.X}", crate::http::Unknown::Empty);
+        for (value, expected) in [
+            ("a", "/srv/a/www"),
+            ("..", "/srv//www"),
+            ("../../etc", "/srv/etc/www"),
+            ("a/../../b", "/srv/b/www"),
+            ("..a/b..", "/srv/..a/b../www"),
+            ("", "/srv/./www"),
+        ] {
+            let x = Exchange::get("/", &[("x", value)]);
+            assert_eq!(render_root(&root, &x), expected.as_bytes(), "{value}");
+        }
+        assert_eq!(render_root(&all, &Exchange::get("/", &[("x", "../y")])), b"../y".as_slice());
     }
 
     #[test]

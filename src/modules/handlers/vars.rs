@@ -16,6 +16,7 @@ use serde_json::{Map, Value as Json};
 use crate::adapt::{Directive, Error, Helper, Parse, Scalar};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
+use crate::http::files::render_below;
 use crate::http::{
     Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, Step, Template, Unknown, Value,
     target,
@@ -35,6 +36,9 @@ pub(super) static MODULE: Module = Module {
 
 /// The name in JSON; `root` is made of it too.
 pub(super) const NAME: &str = "vars";
+
+/// The variable with the folder of a site's files.
+const ROOT: &str = "root";
 
 /// The variable that names the user in logs.
 const USER_ID: &str = "http.auth.user.id";
@@ -116,6 +120,9 @@ impl Handler for Set {
         for (name, value) in &self.0 {
             let name = target::lossy(&name.render(x)).into_owned();
             let value = match value {
+                Setting::Text(text) if name == ROOT => {
+                    Value::Text(Cow::Owned(render_below(text, x, b"").into_owned()))
+                }
                 Setting::Text(text) => Value::Text(Cow::Owned(text.render(x).into_owned())),
                 Setting::Other(value) => value.clone(),
             };
@@ -156,6 +163,16 @@ mod tests {
              respond \"{vars.n} {vars.f} {vars.b} {vars.s} [{vars.none}]\"",
         );
         assert_eq!(site.get("/", &[("x-v", "{method}")]).1, "5 1.5 true a{method}bc []");
+    }
+
+    #[test]
+    fn no_client_leads_a_root_up() {
+        let site = site(
+            "root * /srv/{host}/www\nvars {\nother /srv/{host}/www\n}\nrespond \"{vars.root} {vars.other}\"",
+        );
+        let get = |host| site.get("/", &[("host", host)]).1;
+        assert_eq!(get("a.example"), "/srv/a.example/www /srv/a.example/www");
+        assert_eq!(get(".."), "/srv//www /srv/../www");
     }
 
     #[test]
