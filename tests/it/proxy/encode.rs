@@ -4,9 +4,10 @@ use std::io::Read as _;
 
 use super::{Gateway, Peer, Upstream, field};
 
-/// Answers by the path: `/lines` with events, each after a piece from the client, and trailers; `/long` with text
-/// of a known length, `/zip` with what is compressed already, `/cut` with less than announced, `/slow` with the
-/// start of a long text, and `/head` with what a long text's head says.
+/// Answers by the path: `/event-stream` and `/x-ndjson` with lines, each after a piece from the
+/// client, and trailers; `/event` with one whose length is known, `/zip` with what is compressed already,
+/// `/cut` with less than announced, `/slow` with the start of a long text, `/head` with what a long text's
+/// head says, and the rest with that text.
 fn by_path(peer: &mut Peer, tell: &std::sync::mpsc::SyncSender<String>) {
     loop {
         let head = peer.head();
@@ -15,10 +16,11 @@ fn by_path(peer: &mut Peer, tell: &std::sync::mpsc::SyncSender<String>) {
         let length = long.len();
         let plain = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
         match head.split(' ').nth(1) {
-            Some("/lines") => {
-                peer.send(
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n",
-                );
+            Some(lines @ ("/event-stream" | "/x-ndjson")) => {
+                let kind = if lines == "/x-ndjson" { "application" } else { "text" };
+                peer.send(&format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: {kind}{lines}\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n",
+                ));
                 for n in 0..3 {
                     peer.chunk();
                     peer.send(&format!("9\r\ndata: {n}\n\n\r\n"));
@@ -27,6 +29,9 @@ fn by_path(peer: &mut Peer, tell: &std::sync::mpsc::SyncSender<String>) {
                 assert!(peer.is_closed());
                 return;
             }
+            Some("/event") => peer.send(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: 1\n\n",
+            ),
             Some("/zip") => {
                 peer.send(&format!("{plain}Content-Encoding: br\r\nContent-Length: {length}\r\n\r\n{long}"))
             }
@@ -103,20 +108,29 @@ fn get(gateway: &Gateway, target: &str, accept: &str, more: &str) -> (String, St
 }
 
 #[test]
-fn an_event_can_be_read_before_the_next_one_is_sent_and_trailers_pass() {
+fn an_event_or_a_line_can_be_read_before_the_next_one_is_sent_and_trailers_pass() {
     let upstream = Upstream::playing(by_path);
-    for coding in ["gzip", "zstd", "br"] {
-        let gateway = gateway(&upstream, &format!("encode {coding}"));
+    let codings = ["gzip", "zstd", "br"];
+    for (coding, path) in
+        codings.into_iter().flat_map(|coding| [(coding, "event-stream"), (coding, "x-ndjson")])
+    {
+        let directives =
+            format!("encode {{\n{coding}\nminimum_length 8\nmatch header Content-Type */{path}\n}}");
+        let gateway = gateway(&upstream, &directives);
         let mut client = gateway.connect();
         client.send(&format!(
-            "POST /lines HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "POST /{path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n"
         ));
-        let head = client.head();
-        assert_eq!(field(&head, "content-encoding"), Some(coding), "{head}");
-        assert_eq!(field(&head, "content-length"), None, "{head}");
+        // The head of events leaves at once, that of lines with the first one.
+        let head_before = if path == "event-stream" { client.head() } else { String::new() };
         let (mut packed, mut expected) = (Vec::new(), String::new());
         for n in 0..3 {
             client.send("1\r\nx\r\n");
+            if n == 0 {
+                let head = if head_before.is_empty() { client.head() } else { head_before.clone() };
+                assert_eq!(field(&head, "content-encoding"), Some(coding), "{head}");
+                assert_eq!(field(&head, "content-length"), None, "{head}");
+            }
             expected += &format!("data: {n}\n\n");
             while unpacked(coding, &packed) != expected {
                 packed.extend_from_slice(&chunk(&mut client));
@@ -149,6 +163,15 @@ fn a_short_result_has_its_length() {
     let (head, _) = get(&gateway, "/", "zstd", "If-None-Match: \"a-zstd\"\r\n");
     assert_eq!(field(&head, "content-encoding"), Some("zstd"));
     assert!(upstream.next_head().contains("If-None-Match: \"a\"\r\n"));
+}
+
+#[test]
+fn an_upstreams_events_stay_a_stream() {
+    let upstream = Upstream::playing(by_path);
+    let gateway = gateway(&upstream, "encode");
+    let (head, text) = get(&gateway, "/event", "gzip", "");
+    assert_eq!(text, "data: 1\n\n");
+    assert_eq!(field(&head, "transfer-encoding"), Some("chunked"), "{head}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, SEC_WEBSOCKET_KEY};
 
 /// Weights that differ by less are the same, and what weighs less is not wanted.
-const WEIGHT_MIN: f32 = 0.00001;
+const WEIGHT_MIN: f64 = 0.00001;
 
 /// The place among `offered` of the one that suits the client best: what it weighs most, and of those
 /// what stands first. `*` is nothing that anybody offers.
@@ -16,7 +16,7 @@ pub(super) fn choose<'a>(
     if headers.get(SEC_WEBSOCKET_KEY).is_some_and(|key| !key.is_empty()) {
         return None;
     }
-    let mut best: Option<(usize, f32)> = None;
+    let mut best: Option<(usize, f64)> = None;
     for accepted in headers.get(ACCEPT_ENCODING)?.as_bytes().split(|byte| *byte == b',') {
         let mut parts = accepted.split(|byte| *byte == b';');
         let name = parts.next().unwrap_or_default().trim_ascii();
@@ -37,11 +37,11 @@ pub(super) fn choose<'a>(
 }
 
 /// What an encoding weighs by the parameter behind it; all of it unless that says otherwise.
-fn weight(parameter: Option<&[u8]>) -> f32 {
+fn weight(parameter: Option<&[u8]>) -> f64 {
     let parameter = parameter.unwrap_or_default().trim_ascii();
     let (Some(b"q=" | b"Q="), Some(text)) = (parameter.get(..2), parameter.get(2..)) else { return 1.0 };
-    let weight = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
+    let weight = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f32>().ok());
+    weight.map(f64::from).filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -66,6 +66,7 @@ mod tests {
             (" GZIP ; Q=0.3 ,br;q=0.2", "gzip"),
             ("gzip;q=0", ""),
             ("gzip;q=0.000001", ""),
+            ("gzip;q=0.00001", ""),
             ("gzip;q=nonsense", "gzip"),
             ("gzip;q=-1, br", "gzip"),
             ("gzip;q=7;q=0", "gzip"),

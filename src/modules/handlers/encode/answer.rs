@@ -138,7 +138,14 @@ impl Offer {
             self.announce(answer.headers_mut());
             return Interception::Now(Intercepted::Pass(answer));
         }
-        if !matches!(answer.body(), Body::Full(bytes) if bytes.len() <= AT_ONCE_BYTES_MAX) {
+        let is_at_once = match answer.body() {
+            Body::Empty => true,
+            // An upstream's events stay a stream, however few have come so far.
+            Body::Full(_) if x.upstream.is_some() && is_event_stream(answer.headers()) => false,
+            Body::Full(bytes) => bytes.len() <= AT_ONCE_BYTES_MAX,
+            _ => false,
+        };
+        if !is_at_once {
             return Interception::Later(Box::pin(self.encode_later(x, answer)));
         }
         let mut body = match self.begin(&mut answer) {
