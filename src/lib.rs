@@ -9,6 +9,7 @@
 //! | [`config`] | Caddy's JSON as types | behave |
 //! | [`adapt`] | blocks to config | know the runtime |
 //! | [`log`] | writers, encoders, redaction | know HTTP routing |
+//! | [`metrics`] | what has been counted, and its text | know what is counted, take a lock where requests pass |
 //! | [`tls`] | certificates, the local CA, resolvers | know a directive |
 //! | [`gotemplate`] | the language of Go's templates | know HTTP, do I/O |
 //! | [`http`] | one request's vocabulary and the engine that runs it | name a directive, scan for `{` at request time |
@@ -26,6 +27,7 @@ pub mod demo;
 pub mod gotemplate;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod module;
 pub mod modules;
 pub mod tls;

@@ -16,6 +16,7 @@ use super::source::Origin;
 use super::{autosave, notify};
 use crate::http::Engine;
 use crate::log;
+use crate::metrics;
 use crate::module::Registry;
 use crate::tls::{self, TrustStore};
 
@@ -33,6 +34,8 @@ pub struct Instance {
     origin: Mutex<Option<Origin>>,
     /// The certificates and authorities of the configuration in force.
     tls: Mutex<Option<Arc<tls::App>>>,
+    /// What counts in the configuration in force.
+    metrics: Mutex<Arc<metrics::Registry>>,
     /// Where roots of our authorities are put, if anywhere.
     trust_store: OnceLock<TrustStore>,
     phase: watch::Sender<Phase>,
@@ -118,6 +121,7 @@ impl Instance {
             running: tokio::sync::Mutex::new(running),
             origin: Mutex::default(),
             tls: Mutex::default(),
+            metrics: Mutex::default(),
             trust_store: OnceLock::new(),
             phase: watch::channel(Phase::Serving).0,
         })
@@ -138,6 +142,11 @@ impl Instance {
     /// The certificates and authorities of the configuration in force, if there is one.
     pub fn tls(&self) -> Option<Arc<tls::App>> {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What counts in the configuration in force.
+    pub fn metrics(&self) -> Arc<metrics::Registry> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the configuration; null is an empty one.
@@ -161,6 +170,7 @@ impl Instance {
             let changed = instance.change_now(&mut running, change).await;
             if let Err(error) = &changed {
                 notify::status(&error.to_string());
+                metrics::not_loaded();
             }
             notify::ready();
             changed
@@ -194,7 +204,8 @@ impl Instance {
         let provisioned = tokio::task::spawn_blocking(move || provision::provision(config, registry))
             .await
             .map_err(|_| LoadError::BrokeOff)??;
-        let Provisioned { listens, logging, admin, grace, delay, persist, tls, background } = provisioned;
+        let Provisioned { listens, logging, admin, grace, delay, persist, tls, metrics, background } =
+            provisioned;
         let moved = match admin.address() {
             Some(address) if !running.admin.as_ref().is_some_and(|now| now.is_at(address)) => {
                 let bound = Bound::open(address);
@@ -205,6 +216,8 @@ impl Instance {
         engine.apply(listens).await.map_err(LoadError::from)?;
         // Nothing can fail from here on.
         log::activate(logging);
+        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = metrics;
+        metrics::loaded();
         let mut tasks = JoinSet::new();
         background.into_iter().for_each(|work| drop(tasks.spawn(work)));
         running.generation = Generation { grace, delay, _background: tasks };

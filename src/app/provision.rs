@@ -11,9 +11,10 @@ use super::admin::Settings;
 use super::auto_https::{self, AutoHttpsError};
 use crate::config::{self, AddressError, Config, ConfigError, NetworkAddress};
 use crate::http::{
-    Background, Listen, ListenError, Part, Provision, ProvisionError, Server, Template, Unknown,
+    Background, HttpMetrics, Listen, ListenError, Part, Provision, ProvisionError, Server, Template, Unknown,
 };
 use crate::log::{LogError, Logging};
+use crate::metrics;
 use crate::module::Registry;
 use crate::tls::{self, ConnectionPolicies, FileStorage, HttpVersions, TlsError};
 
@@ -96,6 +97,8 @@ pub struct Provisioned {
     pub admin: Settings,
     /// Its certificates and authorities.
     pub tls: Arc<tls::App>,
+    /// All that counts in it.
+    pub metrics: Arc<metrics::Registry>,
     /// Work beside the requests, to be begun once the configuration is in force.
     pub background: Vec<Background>,
 }
@@ -113,8 +116,9 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
     if config.admin.as_ref().is_some_and(|admin| admin.remote.is_some() || admin.identity.is_some()) {
         return Err(LoadError::Unsupported("remote administration (admin.remote, admin.identity)"));
     }
-    if config.apps.http.as_ref().is_some_and(|http| http.metrics.is_some()) {
-        return Err(LoadError::Unsupported("gathering metrics (apps.http.metrics)"));
+    let pushes = |http: &config::http::App| http.metrics.as_ref().is_some_and(|metrics| metrics.otlp);
+    if config.apps.http.as_ref().is_some_and(pushes) {
+        return Err(LoadError::Unsupported("pushing metrics (apps.http.metrics.otlp)"));
     }
     if settings.is_some_and(|settings| settings.load.is_some()) {
         return Err(LoadError::Unsupported("pulling configurations (admin.config.load)"));
@@ -129,7 +133,9 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
     let mut background: Vec<Background> = Vec::new();
     let ctx = Provision::new(&registry.handlers, &registry.matchers)
         .with_logging(logging.clone())
+        .with_metrics(apps.http.as_ref().and_then(HttpMetrics::new))
         .with_tls(tls.clone());
+    let metrics = ctx.metrics().clone();
     let listens = listens(&http, &tls, ctx, &mut background)?;
     background.push(Box::pin(tls.clone().maintain()));
     Ok(Provisioned {
@@ -140,6 +146,7 @@ pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadEr
         persist: settings.and_then(|settings| settings.persist).unwrap_or(true),
         admin: Settings::new(config.admin.as_ref())?,
         tls,
+        metrics,
         background,
     })
 }

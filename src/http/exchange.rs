@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::lookup::Lookups;
 use super::placeholder::{host_of, request_path, request_uri};
 use super::regexp::{Captures, GroupKey};
-use super::{AccessEntry, Body, ConnInfo, HandlerError, NamedSource, UpstreamInfo, Vars, target};
+use super::{AccessEntry, Body, ConnInfo, HandlerError, Metered, NamedSource, UpstreamInfo, Vars, target};
 
 /// So deep may one `map` use the outcome of another.
 const SOURCE_DEPTH_MAX: u8 = 8;
@@ -63,6 +63,8 @@ pub struct Exchange {
     pub original: Option<Box<OriginalRequest>>,
     /// Its entry in an access log, if it is logged.
     pub log: Option<Box<AccessEntry>>,
+    /// Where it is counted, if it is.
+    pub metered: Option<Box<Metered>>,
     /// No handler has answered: the answer is an empty 200.
     pub unhandled: bool,
     /// The connection is to end once this answer is sent.
@@ -136,6 +138,7 @@ impl Exchange {
             held: None,
             original: None,
             log: None,
+            metered: None,
             unhandled: false,
             close_connection: false,
             abort: false,

@@ -13,12 +13,13 @@ use super::keep_body::{self, KeepBody};
 use super::routes::GroupId;
 use super::traced::Traced;
 use super::{
-    Handler, HandlerType, Matcher, MatcherSet, MatcherSets, MatcherType, Placeholder, Route, Routes,
-    SensitiveNames, ServerHandle,
+    Handler, HandlerType, HttpMetrics, Matcher, MatcherSet, MatcherSets, MatcherType, Placeholder, Route,
+    Routes, SensitiveNames, ServerHandle,
 };
 use crate::config::http::{HANDLER_TAG, RouteList};
 use crate::config::{ModuleError, ModuleJson};
 use crate::log::{self, Level, Logger, Logging};
+use crate::metrics;
 use crate::tls;
 
 /// Why a configuration could not be made to run.
@@ -74,6 +75,11 @@ pub struct Provision<'a> {
     tls: Option<Arc<tls::App>>,
     /// Whether the server that is being built asks for the address that a connection came to.
     asks_local_address: bool,
+    metrics: Arc<metrics::Registry>,
+    /// What is counted of requests, if anything is.
+    http_metrics: Option<Arc<HttpMetrics>>,
+    /// The server whose requests the routes that are being built count.
+    counted: Option<String>,
     /// The server that is being built.
     server: ServerHandle,
 }
@@ -111,6 +117,9 @@ impl<'a> Provision<'a> {
             trace: None,
             tls: None,
             asks_local_address: false,
+            metrics: Arc::default(),
+            http_metrics: None,
+            counted: None,
             server: ServerHandle::default(),
         }
     }
@@ -148,6 +157,25 @@ impl<'a> Provision<'a> {
     /// [`ProvisionError::Invalid`] where no configuration as a whole is provisioned.
     pub fn tls(&self) -> Result<&tls::App, ProvisionError> {
         self.tls.as_deref().ok_or_else(|| ProvisionError::invalid("there is no tls app here"))
+    }
+
+    /// The same with requests counted as it says, if anybody does.
+    pub fn with_metrics(self, http: Option<Arc<HttpMetrics>>) -> Self {
+        if let Some(http) = &http {
+            self.metrics.add(http.clone());
+        }
+        Self { http_metrics: http, ..self }
+    }
+
+    /// All that counts in this configuration.
+    pub fn metrics(&self) -> &Arc<metrics::Registry> {
+        &self.metrics
+    }
+
+    /// From now on, the routes that are built, but not those inside them, count the requests of this
+    /// server.
+    pub(super) fn count_requests_of(&mut self, server: Option<&str>) {
+        self.counted = server.map(str::to_owned);
     }
 
     /// The same with these logs instead of those that are in force.
@@ -248,12 +276,17 @@ impl<'a> Provision<'a> {
     fn route(&mut self, route: &crate::config::http::Route) -> Result<Route, ProvisionError> {
         let matchers = self.matcher_sets(&route.matcher_sets)?;
         let mut handlers: Vec<Box<dyn Handler>> = Vec::with_capacity(route.handle.len());
+        let counted = self.counted.take();
+        if let (Some(metrics), Some(server)) = (&self.http_metrics, &counted) {
+            handlers.push(Box::new(metrics.meter(server, route)));
+        }
         for (index, handler) in route.handle.iter().enumerate() {
             if handler.0.iter().any(|(name, value)| name != "routes" && keep_body::is_asked_for(value)) {
                 handlers.push(Box::new(KeepBody));
             }
             handlers.push(self.handler(handler).map_err(|error| error.at(format!("handler {index}")))?);
         }
+        self.counted = counted;
         let group = (!route.group.is_empty()).then(|| self.group(&route.group));
         Ok(Route::new(matchers, group, handlers, route.terminal))
     }

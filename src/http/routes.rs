@@ -134,6 +134,9 @@ pub async fn run<'p>(routes: &'p Routes, errors: Option<&'p Routes>, x: &mut Exc
     };
     let status = error.status;
     AccessEntry::settle(x);
+    if let Some(metered) = x.metered.take() {
+        metered.failed(status);
+    }
     x.error = Some(error);
     if let Some(errors) = errors {
         x.restore_original();

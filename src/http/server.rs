@@ -74,8 +74,10 @@ impl Server {
         unsupported::refuse(config).map_err(at)?;
         let handle = ctx.begin_server();
         ctx.trace(config.logs.as_ref().is_some_and(|logs| logs.trace));
+        ctx.count_requests_of(Some(name));
         ctx.take_named_routes(&config.named_routes).map_err(at)?;
         let mut routes = ctx.routes(&config.routes).map_err(at)?;
+        ctx.count_requests_of(None);
         if strict_sni::is_on(config) {
             routes = routes.behind(StrictSni);
         }
@@ -143,6 +145,9 @@ impl Server {
         self.alias_fields.filter(&mut x.headers);
         x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
         let (mut response, fate) = run(&self.routes, self.errors.as_ref(), x).await;
+        if let Some(metered) = x.metered.take() {
+            metered.answered(&mut response);
+        }
         let content_type = settled_type(x, &response);
         name_status(&mut response);
         let mut response = self.log.finish(x, response, &fate);

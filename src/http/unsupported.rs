@@ -12,7 +12,6 @@ pub(super) fn refuse(config: &Server) -> Result<(), ProvisionError> {
         ("write_min_rate", config.write_min_rate != 0),
         ("max_write_chunk", config.max_write_chunk != 0),
         ("listen_protocols", config.listen_protocols.iter().any(Option::is_some)),
-        ("metrics", config.metrics.is_some()),
     ];
     if let Some((name, _)) = asked.iter().find(|(_, asked)| *asked) {
         return Err(ProvisionError::invalid(format!("{name} is not supported")));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,7 @@ impl Container {
             .env("CADDY_ADMIN", format!("127.0.0.1:{}", free_port()))
             .env("VALIDATOR_PORT", validator_port.to_string())
             .env("STAND_IN_DIR", path)
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(fs::File::create(path.join("output")).expect("output"))
             .stderr(fs::File::options().append(true).open(path.join("output")).expect("output"));
@@ -131,6 +132,8 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         if let Some(child) = self.child.as_mut() {
+            // With all that it has started: a process that is left would outlive the tests.
+            let _ = Command::new("kill").args(["-9", "--", &format!("-{}", child.id())]).status();
             let _ = child.kill();
             let _ = child.wait();
         }

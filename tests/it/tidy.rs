@@ -5,8 +5,20 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, bottom up. A layer imports only from those before it.
-const LAYERS: &[&str] =
-    &["config", "adapt", "log", "tls", "gotemplate", "http", "module", "modules", "app", "demo", "cli"];
+const LAYERS: &[&str] = &[
+    "config",
+    "adapt",
+    "log",
+    "metrics",
+    "tls",
+    "gotemplate",
+    "http",
+    "module",
+    "modules",
+    "app",
+    "demo",
+    "cli",
+];
 
 /// The most lines of a file.
 const FILE_LINES_MAX: usize = 500;

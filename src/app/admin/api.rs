@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::access::Access;
 use super::{ApiError, config, load, pki};
 use crate::app::Instance;
+use crate::metrics::{self, Format};
 use crate::modules::handlers::{HostStatus, upstream_statuses};
 
 /// An answer, whole.
@@ -50,10 +51,15 @@ async fn checked(
     }
     let origin = access.check(request.headers())?;
     let is_preflight = request.method() == Method::OPTIONS;
+    let counted =
+        endpoint(request.uri().path()).map(|endpoint| (endpoint, metrics::method(request.method().as_str())));
     let mut answer = match route(instance, request).await {
         Ok(answer) => answer,
         Err(error) => refusal(&error),
     };
+    if let Some((endpoint, method)) = counted {
+        metrics::ADMIN.count(endpoint, method, answer.status().as_u16());
+    }
     if let Some(origin) = origin {
         let headers = answer.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -75,6 +81,7 @@ async fn route(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<A
         "/adapt" => load::adapt(instance, request).await,
         "/stop" => stop(instance, request.method()).await,
         "/reverse_proxy/upstreams" => upstreams(request.method()),
+        "/metrics" => metrics_text(instance).await,
         "/config" => {
             let mut answer = empty();
             *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
@@ -88,6 +95,27 @@ async fn route(instance: &Arc<Instance>, request: Request<Incoming>) -> Result<A
             None => Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
         },
     }
+}
+
+/// The name by which requests to this path are counted; those that lead nowhere are not.
+fn endpoint(path: &str) -> Option<&'static str> {
+    let exact = ["/load", "/adapt", "/stop", "/reverse_proxy/upstreams", "/metrics"];
+    let below = ["/config/", "/pki/", "/id/"];
+    exact
+        .into_iter()
+        .find(|name| path == *name)
+        .or_else(|| below.into_iter().find(|name| path.starts_with(name)))
+}
+
+/// What has been counted. As in Caddy never in the format of OpenMetrics.
+async fn metrics_text(instance: &Arc<Instance>) -> Result<Answer, ApiError> {
+    let registry = instance.metrics();
+    let text = tokio::task::spawn_blocking(move || registry.render(Format::Prometheus)).await;
+    let text = text.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let content_type = HeaderValue::from_static(Format::Prometheus.content_type());
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(answer)
 }
 
 /// The upstreams of the configuration: requests in flight, and failures that still count.

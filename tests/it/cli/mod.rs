@@ -4,6 +4,7 @@
 
 mod admin;
 mod commands;
+mod metrics;
 mod serving;
 
 use std::fs;

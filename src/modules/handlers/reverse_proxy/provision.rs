@@ -19,6 +19,7 @@ use super::{active, bodies};
 use crate::config::ModuleJson;
 use crate::config::http::{HANDLER_TAG, MatcherSet};
 use crate::http::{Handler, HeaderOps, Provision, ProvisionError, ResponseHeaderOps};
+use crate::metrics::{Collector, Kind, Snapshot};
 use crate::modules::transports::AnyTransport;
 
 /// The wait between attempts, if there may be several and nobody says how long to wait.
@@ -41,6 +42,7 @@ pub(super) fn provision(
         active::provision(checks, &upstreams, &transports, ctx)
             .map_err(|error| error.at("provisioning active health checks"))?;
     }
+    ctx.metrics().add(Arc::new(Health(upstreams.clone())));
     let lb = json.load_balancing.clone().unwrap_or_default();
     let (retries, answer_match) = retries(&lb, ctx)?;
     let headers = json.headers.clone().unwrap_or_default();
@@ -75,6 +77,19 @@ pub(super) fn provision(
             ),
         }),
     }))
+}
+
+/// Tells whether upstreams are healthy.
+struct Health(Box<[Arc<Upstream>]>);
+
+impl Collector for Health {
+    fn collect(&self, into: &mut Snapshot) {
+        let help = "Health status of reverse proxy upstreams.";
+        let family = into.family("caddy_reverse_proxy_upstreams_healthy", Kind::Gauge, help);
+        for upstream in &self.0 {
+            family.set(&[("upstream", &upstream.name)], f64::from(u8::from(upstream.is_healthy())));
+        }
+    }
 }
 
 fn upstreams(json: &ReverseProxy, limits: Limits) -> Result<Box<[Arc<Upstream>]>, ProvisionError> {

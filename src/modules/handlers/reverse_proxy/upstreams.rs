@@ -134,9 +134,13 @@ impl Upstream {
 
     /// Whether it is up and not full.
     pub fn is_available(&self) -> bool {
+        self.is_healthy() && self.max_requests.is_none_or(|most| self.host.in_flight() < most)
+    }
+
+    /// Whether neither active nor passive health checks speak against it.
+    pub fn is_healthy(&self) -> bool {
         !self.unhealthy.load(Ordering::Relaxed)
             && self.max_fails.is_none_or(|most| self.host.failures() < most)
-            && self.max_requests.is_none_or(|most| self.host.in_flight() < most)
     }
 
     /// Where it is for this request.
