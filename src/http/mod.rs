@@ -70,7 +70,7 @@ pub use rewrite::Rewrite;
 pub use routes::{ErrorRoutes, Route, Routes, run};
 pub use sensitive::{SensitiveNames, is_environment_value};
 pub use serve::{Engine, Listen, ListenError};
-pub use server::{Server, ServerHandle};
+pub use server::{PRODUCT, Server, ServerHandle};
 pub use template::{Part, Template, TemplateError, Unknown, header_value};
 pub use upstream_info::{DialText, UpstreamField, UpstreamInfo};
 pub use values::{NamedSource, Value, Vars};

@@ -1,16 +1,28 @@
-//! `push`: resources that HTTP/2 pushes along. It can be written so far, and not run; browsers no longer take pushes.
+//! `push`: resources that HTTP/2 would push along. No browser takes pushes any more, so it does nothing but
+//! say so when it is loaded.
+//!
+//! ```caddyfile
+//! :8080 {
+//! 	push * /style.css
+//! 	respond "Hello"
+//! }
+//! ```
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Directive, Error, Helper, Parse, header_op};
 use crate::config::ModuleJson;
 use crate::config::headers::HeaderOps;
 use crate::config::http::HANDLER_TAG;
+use crate::http::{Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, Step};
 use crate::module::Module;
 
+const NAME: &str = "push";
+
 pub(super) static MODULE: Module = Module {
+    handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive {
-        name: "push",
+        name: NAME,
         syntax: "push [<matcher>] [<resource>] {
 	[GET|HEAD] <resource>
 	headers {
@@ -24,15 +36,19 @@ pub(super) static MODULE: Module = Module {
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/push/>).
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Push {
+    /// What would be pushed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     resources: Vec<Resource>,
+    /// Changes to the header of what would be pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<HeaderOps>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Resource {
     #[serde(skip_serializing_if = "String::is_empty")]
     method: String,
@@ -75,5 +91,40 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
             target => push.resources.push(Resource { target: target.to_owned(), ..Resource::default() }),
         }
     }
-    Ok(ModuleJson::new(HANDLER_TAG, "push", &push))
+    Ok(ModuleJson::new(HANDLER_TAG, NAME, &push))
+}
+
+struct Nothing;
+
+fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
+    let push: Push = json.decode(HANDLER_TAG)?;
+    if let Some(headers) = &push.headers {
+        crate::http::HeaderOps::compile(headers)
+            .map_err(|error| error.at("provisioning header operations"))?;
+    }
+    tracing::warn!(
+        "push does nothing: browsers no longer take what HTTP/2 pushes; use Link headers with preload"
+    );
+    Ok(Box::new(Nothing))
+}
+
+impl Handler for Nothing {
+    fn handle<'p: 'x, 'x>(&'p self, _: &'x mut Exchange) -> Step<'p, 'x> {
+        Step::Now(Outcome::Next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::modules::testing::{routes, site, try_site};
+
+    #[test]
+    fn the_answer_is_as_without_it() {
+        let push = "push * /a.css {\nGET /b.js\nheaders {\nX-A 1\n}\n}";
+        assert_eq!(routes(push)[0]["handle"][0]["resources"][1], json!({"method": "GET", "target": "/b.js"}));
+        assert_eq!(site(&format!("{push}\nrespond x")).get("/", &[]), (200, "x".into()));
+        assert!(try_site("push {\nheaders x\n}").is_err());
+    }
 }

@@ -8,6 +8,7 @@ mod intercept;
 mod proxy_protocol;
 mod streams;
 mod templates;
+mod tracing;
 mod tunnels;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -35,6 +36,15 @@ impl Gateway {
 
     /// The same with these global options besides.
     fn with_options(options: &str, directives: &str) -> Gateway {
+        Gateway::run(options, directives, &[])
+    }
+
+    /// The same with these variables in its environment instead.
+    fn with_environment(directives: &str, environment: &[(&str, &str)]) -> Gateway {
+        Gateway::run("", directives, environment)
+    }
+
+    fn run(options: &str, directives: &str, environment: &[(&str, &str)]) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let caddyfile = format!("{{\n\tadmin off\n{options}\n}}\nhttp://:{port} {{\n{directives}\n}}\n");
@@ -44,6 +54,7 @@ impl Gateway {
             .current_dir(folder.path())
             .env("XDG_CONFIG_HOME", folder.path())
             .env("XDG_DATA_HOME", folder.path())
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn();

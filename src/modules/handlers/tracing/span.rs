@@ -1,0 +1,175 @@
+//! Spans while they last.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+
+use super::context::Context;
+use crate::http::{Body, BodyError, Exchange};
+
+/// Where spans go when they end.
+pub(super) type Spans = mpsc::Sender<Span>;
+
+/// What an attribute says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Attribute {
+    Text(String),
+    Number(i64),
+}
+
+/// A span that has ended.
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) context: Context,
+    pub(super) parent: Option<Context>,
+    pub(super) state: String,
+    pub(super) name: String,
+    /// Nanoseconds since 1970.
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    pub(super) attributes: Vec<(Arc<str>, Attribute)>,
+    pub(super) has_failed: bool,
+}
+
+/// A span that lasts for as long as anybody holds this.
+#[derive(Clone)]
+pub(super) struct Running(Arc<Inner>);
+
+struct Inner {
+    spans: Spans,
+    span: Mutex<Option<Span>>,
+}
+
+/// The spans that a request is in, the innermost last.
+#[derive(Clone)]
+struct Stack(SmallVec<[Running; 1]>);
+
+impl Running {
+    pub(super) fn begin(
+        spans: Spans,
+        context: Context,
+        parent: Option<Context>,
+        name: String,
+        x: &Exchange,
+    ) -> Self {
+        let state = x.headers.get(super::TRACESTATE).and_then(|state| state.to_str().ok());
+        let span = Span {
+            context,
+            parent,
+            state: state.unwrap_or_default().to_owned(),
+            name,
+            begin: now(),
+            end: 0,
+            attributes: attributes(x),
+            has_failed: false,
+        };
+        Self(Arc::new(Inner { spans, span: Mutex::new(Some(span)) }))
+    }
+
+    /// There is an answer.
+    pub(super) fn answered(&self, status: StatusCode, more: Vec<(Arc<str>, String)>) {
+        let mut span = self.0.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(span) = span.as_mut() else { return };
+        span.attributes.push(("http.response.status_code".into(), Attribute::Number(status.as_u16().into())));
+        span.attributes.extend(more.into_iter().map(|(name, value)| (name, Attribute::Text(value))));
+        span.has_failed = status.is_server_error();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let span = self.span.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut span) = span else { return };
+        span.end = now();
+        if self.spans.try_send(span).is_err() {
+            super::export::dropped();
+        }
+    }
+}
+
+/// The request is in this span from now on.
+pub(super) fn enter(x: &mut Exchange, running: Running) {
+    match x.extensions.get_mut::<Stack>() {
+        Some(stack) => stack.0.push(running),
+        None => drop(x.extensions.insert(Stack(SmallVec::from_iter([running])))),
+    }
+}
+
+/// The innermost span that the request is in; it is in it no longer.
+pub(super) fn leave(x: &mut Exchange) -> Option<Running> {
+    x.extensions.get_mut::<Stack>()?.0.pop()
+}
+
+/// What is told of a request. Its query is not: there may be keys in it.
+fn attributes(x: &Exchange) -> Vec<(Arc<str>, Attribute)> {
+    let mut attributes = Vec::with_capacity(10);
+    let mut text = |name: &str, value: &str| {
+        if !value.is_empty() {
+            attributes.push((Arc::from(name), Attribute::Text(value.to_owned())));
+        }
+    };
+    let field = |name| x.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    text("http.request.method", x.method.as_str());
+    text("url.scheme", if x.conn.tls.is_some() { "https" } else { "http" });
+    text("url.path", x.uri.path());
+    text("server.address", x.hostname());
+    text("user_agent.original", field(http::header::USER_AGENT).unwrap_or_default());
+    text("client.address", &x.client_ip.map(|ip| ip.to_canonical().to_string()).unwrap_or_default());
+    text(
+        "network.protocol.version",
+        match x.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        },
+    );
+    if let Some(peer) = x.conn.peer {
+        text("network.peer.address", &peer.ip().to_canonical().to_string());
+        attributes.push(("network.peer.port".into(), Attribute::Number(peer.port().into())));
+    }
+    attributes
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A body whose end is the span's.
+pub(super) struct Traced {
+    body: Body,
+    _running: Running,
+}
+
+impl Traced {
+    pub(super) fn new(body: Body, running: Running) -> Self {
+        Self { body, _running: running }
+    }
+}
+
+impl http_body::Body for Traced {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
