@@ -14,6 +14,11 @@ pub(super) fn is_known(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
+/// Whether a function looks at all that is within its arguments.
+pub(super) fn looks_through(name: &str) -> bool {
+    matches!(name, "print" | "printf" | "println" | "html" | "js" | "urlquery" | "eq" | "ne" | "call")
+}
+
 /// Calls one of them; `and` and `or` are carried out elsewhere, for they leave arguments alone.
 pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, Error> {
     Ok(match (name, arguments) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::slice;
 
 use super::node::{Branch, Command, Kind, List, Operand, Pipe};
 use super::parse::{Delimiters, parse};
@@ -85,6 +86,7 @@ impl<'r> Run<'r> {
         budget: &'r Budget,
         dot: &Value,
     ) -> Result<Vec<u8>, Error> {
+        budget.admit(slice::from_ref(dot))?;
         let mut run =
             Run { templates, host, budget, variables: vec![("$".into(), dot.clone())], out: Vec::new() };
         match templates.find(&templates.name) {
@@ -140,7 +142,10 @@ impl<'r> Run<'r> {
         match value {
             Value::Nil => self.write(b"<no value>"),
             Value::Str(text) => self.write(text),
-            other => self.write(&super::format::plain(other)),
+            other => {
+                self.budget.admit(slice::from_ref(other))?;
+                self.write(&super::format::plain(other))
+            }
         }
     }
 
@@ -336,12 +341,24 @@ impl<'r> Run<'r> {
     }
 
     fn call(&mut self, name: &str, arguments: &[Value]) -> Result<Value, Error> {
-        let result = match self.host.knows(name) {
+        let is_host = self.host.knows(name);
+        if is_host || builtins::looks_through(name) {
+            self.budget.admit(arguments)?;
+        }
+        let result = match is_host {
             true => self.host.call(name, arguments, self.templates),
             false => builtins::call(name, arguments),
         };
         let value = result.map_err(|error| error.at(|| format!("error calling {name}")))?;
-        self.budget.take(value.weight())?;
+        self.got(value)
+    }
+
+    /// A value that the template has got from elsewhere, and pays for.
+    fn got(&self, value: Value) -> Result<Value, Error> {
+        match &value {
+            Value::Str(text) => self.budget.take(text.len())?,
+            value => self.budget.admit(slice::from_ref(value))?,
+        }
         Ok(value)
     }
 
@@ -372,14 +389,21 @@ impl<'r> Run<'r> {
 
     /// What a chain of fields leads to; the last one gets the arguments.
     fn fields(&self, value: Value, fields: &[String], arguments: &[Value]) -> Result<Value, Error> {
+        self.budget.admit(arguments)?;
         let Some((last, path)) = fields.split_last() else {
             return match arguments {
                 [] => Ok(value),
                 _ => Err(Error::new("can't give argument to non-function")),
             };
         };
-        let holder = path.iter().try_fold(value, |value, name| field(&value, name, &[]))?;
-        field(&holder, last, arguments)
+        let holder = path.iter().try_fold(value, |value, name| self.field(&value, name, &[]))?;
+        self.field(&holder, last, arguments)
+    }
+
+    fn field(&self, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+        let found = field(value, name, arguments)?;
+        // What a map has is there already.
+        if matches!(value, Value::Map(_)) { Ok(found) } else { self.got(found) }
     }
 }
 

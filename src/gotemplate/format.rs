@@ -1,23 +1,19 @@
 //! Values as text: what Go's `fmt` does with them.
 
-use super::{Error, Value};
+use super::{Error, TEXT_MAX, Value};
 
-/// Lists and maps are printed this deep; only one that contains itself gets there.
-const DEPTH_MAX: usize = 50;
 /// No field of `printf` is wider, and no number has more digits.
 const WIDTH_MAX: usize = 10_000;
 
 /// `%v`
 pub(super) fn plain(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
-    write_plain(&mut out, value, DEPTH_MAX);
+    write_plain(&mut out, value);
     out
 }
 
-fn write_plain(out: &mut Vec<u8>, value: &Value, depth: usize) {
-    if depth == 0 {
-        return;
-    }
+/// Nothing that holds itself or is nested too deeply gets here: the budget admits no such value.
+fn write_plain(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Nil => out.extend_from_slice(b"<nil>"),
         Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
@@ -30,7 +26,7 @@ fn write_plain(out: &mut Vec<u8>, value: &Value, depth: usize) {
                 if index > 0 {
                     out.push(b' ');
                 }
-                write_plain(out, item, depth - 1);
+                write_plain(out, item);
             }
             out.push(b']');
         }
@@ -42,7 +38,7 @@ fn write_plain(out: &mut Vec<u8>, value: &Value, depth: usize) {
                 }
                 out.extend_from_slice(key.as_bytes());
                 out.push(b':');
-                write_plain(out, item, depth - 1);
+                write_plain(out, item);
             }
             out.push(b']');
         }
@@ -174,12 +170,13 @@ pub(super) fn print_formatted(format: &str, values: &[Value]) -> Result<Vec<u8>,
                 None => out.extend_from_slice(format!("%!{verb}(MISSING)").as_bytes()),
                 Some(value) => {
                     next += 1;
-                    let shown = directive.show(verb, value);
+                    let shown = directive.show(verb, value)?;
                     directive.pad(
                         &mut out,
                         &shown,
                         !matches!(verb, 's' | 'q' | 'v' | 't' | 'T') || is_number(value),
                     );
+                    check_length(out.len())?;
                 }
             },
         }
@@ -197,6 +194,13 @@ pub(super) fn print_formatted(format: &str, values: &[Value]) -> Result<Vec<u8>,
         out.push(b')');
     }
     Ok(out)
+}
+
+fn check_length(length: usize) -> Result<(), Error> {
+    match length {
+        0..=TEXT_MAX => Ok(()),
+        _ => Err(Error::new("printf: the result would be too long")),
+    }
 }
 
 fn is_number(value: &Value) -> bool {
@@ -243,27 +247,35 @@ fn take_number(
 }
 
 impl Directive {
-    fn show(&self, verb: char, value: &Value) -> Vec<u8> {
+    fn show(&self, verb: char, value: &Value) -> Result<Vec<u8>, Error> {
         let shown = match (verb, value) {
             ('v', _) if self.sharp => go_syntax(value),
-            ('v', _) => return plain(value),
+            ('v', _) => return Ok(plain(value)),
             ('T', _) => value.type_name().to_owned(),
             ('t', Value::Bool(truth)) => truth.to_string(),
-            ('s', Value::Str(text)) => return self.cut(text),
-            ('s', Value::List(_) | Value::Map(_) | Value::Object(_)) => return plain(value),
+            ('s', Value::Str(text)) => return Ok(self.cut(text)),
+            ('s', Value::List(_) | Value::Map(_) | Value::Object(_)) => return Ok(plain(value)),
             ('q', Value::Str(text)) => quote(&self.cut(text)),
-            ('q' | 'c' | 'U', Value::Int(number)) => return character(verb, *number),
+            ('q' | 'c' | 'U', Value::Int(number)) => return Ok(character(verb, *number)),
             ('x' | 'X', Value::Str(text)) => hex(&self.cut(text), verb == 'X'),
             ('d' | 'b' | 'o' | 'O' | 'x' | 'X', Value::Int(number)) => self.integer(verb, *number),
             ('e' | 'E' | 'f' | 'F' | 'g' | 'G', Value::Float(number)) => self.float(verb, *number),
             ('d' | 'x' | 'q' | 'f', Value::List(items)) => {
-                let shown: Vec<_> = items.iter().map(|item| self.show(verb, item)).collect();
-                return [b"[".to_vec(), shown.join(&b' '), b"]".to_vec()].concat();
+                let mut out = vec![b'['];
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b' ');
+                    }
+                    out.extend(self.show(verb, item)?);
+                    check_length(out.len())?;
+                }
+                out.push(b']');
+                return Ok(out);
             }
             (verb, Value::Nil) => format!("%!{verb}(<nil>)"),
             (verb, value) => format!("%!{verb}({}={})", value.type_name(), value.text()),
         };
-        shown.into_bytes()
+        Ok(shown.into_bytes())
     }
 
     /// As many characters as the precision says.

@@ -14,7 +14,7 @@ mod node;
 mod parse;
 mod value;
 
-pub use budget::Budget;
+pub use budget::{Budget, TEXT_MAX};
 pub use eval::{Host, Run, Templates};
 pub use format::{float_text, quote};
 pub use parse::Delimiters;

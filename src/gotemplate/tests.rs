@@ -9,12 +9,18 @@ struct Plain;
 
 impl Host for Plain {
     fn knows(&self, name: &str) -> bool {
-        matches!(name, "list" | "upper" | "again")
+        matches!(name, "list" | "map" | "put" | "upper" | "again")
     }
 
     fn call(&self, name: &str, arguments: &[Value], templates: &Templates) -> Result<Value, Error> {
         match name {
             "list" => Ok(arguments.to_vec().into()),
+            "map" => Ok(Map::new().into()),
+            "put" => {
+                let Value::Map(map) = &arguments[0] else { panic!("no map") };
+                map.borrow_mut().insert(arguments[1].text().into_owned(), arguments[2].clone());
+                Ok(arguments[0].clone())
+            }
             "again" => {
                 templates.read(arguments[0].text().as_bytes(), self)?;
                 Ok("".into())
@@ -163,8 +169,84 @@ fn nothing_is_without_end() {
     fails(&"{{if 1}}".repeat(500), "nested too deeply");
     fails(&format!("{{{{{}1{}}}}}", "(".repeat(5000), ")".repeat(5000)), "nested too deeply");
     fails("{{printf \"%99999999d\" 1}}", "the width is too large");
+    fails(&format!("{{{{printf \"{}\"}}}}", "%9999[1]d".repeat(1000)).replace("\"}}", "\" 1}}"), "too long");
+    fails("{{$x := list 1}}{{range 10}}{{$x = list $x $x}}{{end}}{{printf \"%.9999d\" $x}}", "too long");
     let budget = Budget::new(Arc::new(AtomicBool::new(true)));
     let templates = Templates::new("t", &Delimiters::default());
     templates.read(b"{{range 100000}}{{end}}", &Plain).unwrap();
     assert!(Run::render(&templates, &Plain, &budget, &Value::Nil).is_err());
+}
+
+#[test]
+fn values_are_neither_too_deep_nor_too_large() {
+    let deep =
+        |levels: u32| format!("{{{{$x := list}}}}{{{{range {levels}}}}}{{{{$x = list $x}}}}{{{{end}}}}");
+    assert!(render(&deep(49)).is_ok());
+    fails(&deep(50), "nested too deeply");
+    // Each list holds the one before twice, and printed it would be as long as 2 to the power of 40.
+    fails("{{$x := list 1}}{{range 40}}{{$x = list $x $x}}{{end}}{{$x}}", "too many items");
+    fails(
+        "{{$x := list 1}}{{range 18}}{{$x = list $x $x}}{{end}}{{range 100}}{{$_ := print $x}}{{end}}",
+        "too many items",
+    );
+    // A long text, a million times.
+    let long = "a".repeat(100_000);
+    fails(
+        &format!("{{{{$x := list \"{long}\"}}}}{{{{range 15}}}}{{{{$x = list $x $x}}}}{{{{end}}}}{{{{$x}}}}"),
+        "too much text",
+    );
+}
+
+#[test]
+fn maps_may_hold_themselves_and_long_chains() {
+    fails("{{$x := map}}{{$y := map}}{{put $x \"y\" $y}}{{$y = put $y \"x\" $x}}", "nested too deeply");
+    // A chain grows at its end. Dropping it must not take the stack of a level for each of its members.
+    let chain = "{{$first := map}}{{$last := $first}}{{range 100000}}{{$next := map}}\
+                 {{$_ := put $last \"n\" $next}}{{$last = $next}}{{end}}";
+    let small_stack = std::thread::Builder::new().stack_size(1 << 20);
+    let small_stack = small_stack.spawn(move || {
+        same(chain, "");
+        fails(&format!("{chain}{{{{$first}}}}"), "nested too deeply");
+        fails(&format!("{chain}{{{{put $first \"x\" $first}}}}"), "nested too deeply");
+    });
+    small_stack.unwrap().join().unwrap();
+}
+
+/// Something of the host's that holds a value, and tells whether it is still there.
+#[derive(Debug)]
+struct Holder(Value, #[expect(dead_code, reason = "counts")] std::rc::Rc<()>);
+
+impl Object for Holder {
+    fn type_name(&self) -> &'static str {
+        "holder"
+    }
+
+    fn member(&self, _: &str, _: &[Value]) -> Option<Result<Value, Error>> {
+        None
+    }
+
+    fn holds(&self) -> Option<&Value> {
+        Some(&self.0)
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+#[test]
+fn a_budget_that_ends_lets_go_of_what_holds_itself() {
+    let count = std::rc::Rc::new(());
+    let map = Value::from(Map::new());
+    let holder = Value::Object(std::rc::Rc::new(Holder(map.clone(), count.clone())));
+    let budget = Budget::new(Arc::new(AtomicBool::new(false)));
+    assert!(budget.admit(&[map.clone(), holder.clone()]).is_ok());
+    let Value::Map(inner) = &map else { panic!("no map") };
+    inner.borrow_mut().insert("holder".into(), holder.clone());
+    let error = budget.admit(&[holder]).unwrap_err().to_string();
+    assert!(error.contains("nested too deeply"), "{error}");
+    drop(map);
+    assert_eq!(std::rc::Rc::strong_count(&count), 2);
+    budget.end();
+    assert_eq!(std::rc::Rc::strong_count(&count), 1);
 }

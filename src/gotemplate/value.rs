@@ -45,6 +45,11 @@ pub trait Object: std::fmt::Debug {
         None
     }
 
+    /// The value of the template's that it holds.
+    fn holds(&self) -> Option<&Value> {
+        None
+    }
+
     /// How it is printed.
     fn text(&self) -> String {
         match self.as_plain() {
@@ -157,7 +162,7 @@ impl Value {
         match self {
             Self::Str(text) => text.len(),
             Self::List(items) => items.len() * size_of::<Value>(),
-            Self::Map(map) => map.borrow().len() * 2 * size_of::<Value>(),
+            Self::Map(map) => map.borrow().keys().map(|key| key.len() + size_of::<(String, Value)>()).sum(),
             _ => 0,
         }
     }

@@ -9,6 +9,7 @@ mod alias_fields;
 mod body;
 pub mod conn_info;
 pub mod constant_time;
+mod content_type;
 mod encoding;
 mod error;
 mod exchange;

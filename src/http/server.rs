@@ -9,12 +9,12 @@ use socket2::TcpKeepalive;
 
 use super::access_log::ServerLog;
 use super::alias_fields::AliasFields;
+use super::content_type::Settled;
 use super::serve::{WireLimits, Wrappers, is_authority};
-use super::sniff::{SNIFF_BYTES_MAX, content_type};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
-use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, Untyped, run, status_text};
+use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run, status_text};
 use crate::config;
 
 /// The name under which the product answers, in `Server` and `Via`.
@@ -148,7 +148,7 @@ impl Server {
         if let Some(metered) = x.metered.take() {
             metered.answered(&mut response);
         }
-        let content_type = settled_type(x, &response);
+        let content_type = Settled::of(x.version, &mut response).await;
         name_status(&mut response);
         let mut response = self.log.finish(x, response, &fate);
         content_type.apply(response.headers_mut());
@@ -176,47 +176,6 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
         return Some(answer);
     }
     None
-}
-
-/// What becomes of an answer's type, decided before its body is wrapped, and done once the log has its
-/// own view of the fields.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ContentType {
-    Keep,
-    Remove,
-    Set(&'static str),
-}
-
-/// Does what Go's server does to every answer: one that has a body and doesn't say of what type gets
-/// the type that it looks like, and a 304 has none.
-fn settled_type(x: &Exchange, response: &Response) -> ContentType {
-    if response.status() == StatusCode::NOT_MODIFIED {
-        let is_h2 = x.version == http::Version::HTTP_2;
-        return if is_h2 { ContentType::Keep } else { ContentType::Remove };
-    }
-    match response.body() {
-        Body::Full(bytes)
-            if !response.headers().contains_key(header::CONTENT_TYPE)
-                && response.headers().get(header::CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
-                && response.status() != StatusCode::NO_CONTENT
-                && response.extensions().get::<Untyped>().is_none() =>
-        {
-            ContentType::Set(content_type(&bytes[..bytes.len().min(SNIFF_BYTES_MAX)]))
-        }
-        _ => ContentType::Keep,
-    }
-}
-
-impl ContentType {
-    fn apply(self, headers: &mut http::HeaderMap) {
-        match self {
-            Self::Keep => {}
-            Self::Remove => drop(headers.remove(header::CONTENT_TYPE)),
-            Self::Set(looks_like) => {
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(looks_like));
-            }
-        }
-    }
 }
 
 /// Gives the status line Go's words, where hyper would write others or none.
@@ -287,18 +246,6 @@ fn limits(config: &config::http::Server) -> WireLimits {
 mod tests {
     use super::*;
 
-    /// The content type of an answer like this in the end.
-    fn settled(code: u16, body: &'static str, fields: &[(header::HeaderName, &'static str)]) -> String {
-        let mut response = status(StatusCode::from_u16(code).expect("a status"));
-        *response.body_mut() = Body::from(body);
-        for (name, value) in fields {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        settled_type(&Exchange::get("/", &[]), &response).apply(response.headers_mut());
-        let found = response.headers().get(header::CONTENT_TYPE);
-        found.map_or("none", |value| value.to_str().expect("text")).to_owned()
-    }
-
     #[test]
     fn statuses_have_gos_names() {
         let reason = |code: u16| {
@@ -310,20 +257,5 @@ mod tests {
         assert_eq!(reason(299), "status code 299");
         assert_eq!(reason(413), "Request Entity Too Large");
         assert_eq!(reason(404), "", "hyper's own word is the same");
-    }
-
-    // What Caddy 2.11.7 answers.
-    #[test]
-    fn an_answer_that_says_no_type_gets_the_one_that_it_looks_like() {
-        assert_eq!(settled(200, "<html></html>", &[]), "text/html; charset=utf-8");
-        assert_eq!(settled(404, "text", &[]), "text/plain; charset=utf-8");
-        assert_eq!(settled(200, "<html></html>", &[(header::CONTENT_TYPE, "a/b")]), "a/b");
-        assert_eq!(settled(200, "text", &[(header::CONTENT_ENCODING, "gzip")]), "none");
-        assert_eq!(settled(200, "", &[]), "none");
-        assert_eq!(settled(204, "text", &[]), "none");
-        assert_eq!(settled(304, "", &[(header::CONTENT_TYPE, "a/b")]), "none");
-        let mut untyped = Response::new(Body::from("text"));
-        untyped.extensions_mut().insert(Untyped);
-        assert!(settled_type(&Exchange::get("/", &[]), &untyped) == ContentType::Keep);
     }
 }

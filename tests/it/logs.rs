@@ -1,6 +1,6 @@
 //! Logs of a running gateway: files that roll, a pipe that nobody reads, reloads.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -125,4 +125,38 @@ fn a_reload_goes_on_in_the_same_file_or_in_another() {
     });
     assert!(other[0].contains("\"uri\":\"/3\""), "{other:?}");
     assert_eq!(lines("access.log").len(), 2);
+}
+
+#[test]
+fn a_type_that_was_guessed_reaches_the_client_and_not_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let caddyfile = format!(
+        ":{{PORT}} {{\n\tlog {{\n\t\toutput file access.log\n\t}}\n\treverse_proxy /proxied {}\n\trespond \"<html>\"\n}}\n",
+        upstream.local_addr().unwrap()
+    );
+    std::thread::spawn(move || {
+        for stream in upstream.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>").unwrap();
+        }
+    });
+    let gateway = Gateway::start(folder.path(), &caddyfile, Stdio::null());
+    for target in ["/proxied", "/own"] {
+        let answer = get(gateway.port, target, &[]).unwrap();
+        assert!(
+            answer.text.to_lowercase().contains("\r\ncontent-type: text/html; charset=utf-8\r\n"),
+            "{answer:?}"
+        );
+        assert!(answer.text.ends_with("\r\n\r\n<html>"), "{answer:?}");
+    }
+    let log = eventually("both requests are in the log", || {
+        let text = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
+        (text.lines().count() == 2).then_some(text)
+    });
+    for line in log.lines() {
+        assert!(line.contains("\"Server\":[\"") && !line.contains("Content-Type"), "{line}");
+    }
 }

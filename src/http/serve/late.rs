@@ -14,7 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::listener::{Gone, Transport, watch_end};
+use super::listener::{END, Gone, Transport};
 
 /// A connection as it was accepted, until somebody has to wait for it.
 pub(super) struct Late(State);
@@ -130,7 +130,11 @@ impl AsyncWrite for Late {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            State::Unwatched { socket, .. } => Poll::Ready(socket.shutdown(net::Shutdown::Write)),
+            State::Unwatched { socket, .. } => Poll::Ready(match socket.shutdown(net::Shutdown::Write) {
+                // The client has gone already; tokio takes that for success too.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                outcome => outcome,
+            }),
             State::Watched(stream) => Pin::new(stream).poll_shutdown(cx),
             State::Lost => Poll::Ready(Ok(())),
         }
@@ -155,7 +159,7 @@ impl Transport for Late {
 
     fn gone(&self) -> io::Result<Gone> {
         let same = TcpStream::from_std(self.fd()?.try_clone_to_owned()?.into())?;
-        Ok(watch_end(move |interest| async move { drop(same.ready(interest).await) }))
+        Ok(Box::pin(async move { drop(same.ready(END).await) }))
     }
 
     fn is_watched(&self) -> bool {
@@ -189,6 +193,18 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "answer");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_gone_can_be_taken_leave_of() {
+        let (client, mut late) = pair();
+        // With nothing to linger for the kernel resets the connection.
+        SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        let mut buf = [0; 8];
+        assert_eq!(late.read(&mut buf).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(!late.is_watched());
+        late.shutdown().await.unwrap();
     }
 
     #[tokio::test]

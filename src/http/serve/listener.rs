@@ -204,18 +204,10 @@ pub(super) type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Whom this interest wakes learns of a peer's end, but not of every byte.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const END: Interest = Interest::PRIORITY;
+pub(super) const END: Interest = Interest::PRIORITY;
 /// Elsewhere nothing tells them apart; then a stalled client counts as there until it is read from.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const END: Interest = Interest::ERROR;
-
-/// Waits for the end by `ready`.
-pub(super) fn watch_end<F>(ready: impl FnOnce(Interest) -> F) -> Gone
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    Box::pin(ready(END))
-}
+pub(super) const END: Interest = Interest::ERROR;
 
 impl Transport for UnixStream {
     fn local(&self) -> Option<SocketAddr> {
@@ -226,7 +218,7 @@ impl Transport for UnixStream {
 
     fn gone(&self) -> io::Result<Gone> {
         let same = UnixStream::from_std(self.as_fd().try_clone_to_owned()?.into())?;
-        Ok(watch_end(move |interest| async move { drop(same.ready(interest).await) }))
+        Ok(Box::pin(async move { drop(same.ready(END).await) }))
     }
 }
 

@@ -104,6 +104,6 @@ impl Copy {
             let code = parse_integer(&String::from_utf8_lossy(&status.render(x)));
             *answer.response.status_mut() = status_of(code.map_err(HandlerError::internal)?)?;
         }
-        finish.finish(x, answer).await
+        finish.finish(x, answer)
     }
 }

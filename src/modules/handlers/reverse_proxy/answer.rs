@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SERVER, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SERVER, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, Method, StatusCode, Version};
-use http_body::Body as _;
+use http::{HeaderMap, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::bodies;
@@ -15,8 +13,7 @@ use super::hop_by_hop::{self, has_token};
 use super::hosts::InFlight;
 use super::request::via;
 use super::tunnel::Tunnels;
-use crate::http::sniff::{SNIFF_BYTES_MAX, content_type};
-use crate::http::{Body, Exchange, HandlerError, Response, ResponseHeaderOps};
+use crate::http::{Exchange, HandlerError, Response, ResponseHeaderOps};
 
 /// What the proxy does to every answer that it passes on. `copy_response` does the same later.
 pub struct Finish {
@@ -59,7 +56,7 @@ impl Finish {
     ///
     /// # Errors
     /// A 502 for a change of protocol that can't be.
-    pub async fn finish(&self, x: &mut Exchange, answer: Answer) -> Result<Response, HandlerError> {
+    pub fn finish(&self, x: &mut Exchange, answer: Answer) -> Result<Response, HandlerError> {
         let Answer { mut response, running } = answer;
         let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let protocol = response.headers().get(UPGRADE).filter(|_| is_upgrade).cloned();
@@ -83,9 +80,6 @@ impl Finish {
         *response.version_mut() = Version::default();
         if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             response.headers_mut().remove(CONTENT_LENGTH);
-        }
-        if needs_guess(&x.method, &response) {
-            guess(&mut response).await;
         }
         let body = std::mem::take(response.body_mut());
         *response.body_mut() = bodies::counted(body, running);
@@ -148,34 +142,10 @@ fn put_before(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     }
 }
 
-/// Whether the answer has a body that nobody says the type of. Only if its length is known: the
-/// start of a stream is not waited for.
-fn needs_guess(method: &Method, response: &Response) -> bool {
-    let headers = response.headers();
-    !headers.contains_key(CONTENT_TYPE)
-        && headers.get(CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
-        && response.body().size_hint().exact().is_some_and(|length| length > 0)
-        && *method != Method::HEAD
-}
-
-async fn guess(response: &mut Response) {
-    let body = std::mem::take(response.body_mut());
-    let (guessed, body) = match body {
-        Body::Full(bytes) => (content_type(&bytes), Body::Full(bytes)),
-        body => {
-            // The first read mostly brings enough; more is not waited for.
-            let gathered = bodies::gather(body, 1).await;
-            let guessed = content_type(&gathered.start()[..gathered.start().len().min(SNIFF_BYTES_MAX)]);
-            (guessed, gathered.into_body())
-        }
-    };
-    *response.body_mut() = body;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(guessed));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Body;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -226,21 +196,5 @@ mod tests {
         *response.headers_mut() = map(&[("transfer-encoding", "chunked"), ("trailer", "X-Sum")]);
         remove_hop_by_hop(&mut response);
         assert_eq!(shown(response.headers()), ["trailer: X-Sum"]);
-    }
-
-    #[test]
-    fn only_a_body_of_known_length_and_unsaid_type_is_guessed() {
-        let guessed = |fields: &[(&'static str, &'static str)], method: &Method| {
-            let mut response =
-                Response::new(if fields.is_empty() { Body::Empty } else { Body::from("text") });
-            *response.headers_mut() = map(fields);
-            needs_guess(method, &response)
-        };
-        assert!(guessed(&[("content-length", "4")], &Method::GET));
-        assert!(guessed(&[("content-length", "4"), ("content-encoding", "")], &Method::GET));
-        assert!(!guessed(&[("content-length", "4")], &Method::HEAD));
-        assert!(!guessed(&[], &Method::GET));
-        assert!(!guessed(&[("content-length", "4"), ("content-type", "")], &Method::GET));
-        assert!(!guessed(&[("content-length", "4"), ("content-encoding", "gzip")], &Method::GET));
     }
 }

@@ -356,7 +356,7 @@ impl Proxy {
             }
             Err(error) => return Outcome::Fail(error),
         }
-        match self.finish.finish(x, answer).await {
+        match self.finish.finish(x, answer) {
             Ok(response) => Outcome::Respond(response),
             Err(error) => Outcome::Fail(error),
         }

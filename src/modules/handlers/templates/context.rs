@@ -1,5 +1,6 @@
 //! One rendering: what `.` is in templates, and the functions that Caddy gives them.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -55,6 +56,7 @@ pub(super) fn run(job: Job) -> Outcome {
         // Its own copy is in the tree by now.
         Context::execute(&context, &name, &job.text, Vec::new())
     });
+    context.budget.end();
     let headers = context.headers.take();
     match rendered {
         Ok(text) => Ok((text, headers)),
@@ -142,6 +144,10 @@ impl Object for Dot {
         }))
     }
 
+    fn holds(&self) -> Option<&Value> {
+        Some(&self.arguments)
+    }
+
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }
@@ -173,13 +179,15 @@ impl Object for ResponseFields {
         };
         let change = match (name, arguments.len()) {
             ("Header", 0) => return Some(Ok(field_map(&headers.borrow()))),
-            ("Set", 2) => {
-                field().and_then(|name| value().map(|value| drop(headers.borrow_mut().insert(name, value))))
-            }
-            ("Add", 2) => field().and_then(|name| {
-                value().map(|value| {
-                    headers.borrow_mut().append(name, value);
-                })
+            ("Set" | "Add", 2) => field().and_then(|field| {
+                let value = value()?;
+                self.0.budget.take(field.as_str().len() + value.len())?;
+                let mut headers = headers.borrow_mut();
+                let done = match name {
+                    "Set" => headers.try_insert(field, value).map(drop),
+                    _ => headers.try_append(field, value).map(drop),
+                };
+                done.map_err(|_| Error::new("too many header fields"))
             }),
             ("Del", 1) => field().map(|name| drop(headers.borrow_mut().remove(name))),
             _ => return field_member(&headers.borrow(), name, arguments),
@@ -227,13 +235,7 @@ impl Host for Functions {
 
     fn call(&self, name: &str, arguments: &[Value], templates: &Templates) -> Result<Value, Error> {
         let context = &self.0;
-        let text = |index: usize| match arguments.get(index) {
-            Some(Value::Str(text)) => Ok(String::from_utf8_lossy(text).into_owned()),
-            Some(other) => {
-                Err(Error::new(format!("wrong type for value; expected string; got {}", other.type_name())))
-            }
-            None => Err(Error::new(format!("wrong number of args for {name}: got {}", arguments.len()))),
-        };
+        let text = |index: usize| sprig::text(arguments, index).map(Cow::into_owned);
         let any = || arguments.first().map(|value| value.text().into_owned()).unwrap_or_default();
         match name {
             "include" => {

@@ -10,6 +10,7 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use super::render::TEMPLATE_BYTES_MAX;
 use super::sprig::Time;
 use crate::gotemplate::{Error, Object, Value};
+use crate::http::files::{as_path, join};
 
 /// So many names are listed of one folder.
 const NAMES_MAX: usize = 100_000;
@@ -29,23 +30,7 @@ impl Files {
         if name.contains('\0') {
             return Err(Error::new("http: invalid character in file path"));
         }
-        let mut path = PathBuf::from(&self.root);
-        let mut depth = 0_usize;
-        for part in name.split('/') {
-            match part {
-                "" | "." => {}
-                ".." if depth > 0 => {
-                    path.pop();
-                    depth -= 1;
-                }
-                ".." => {}
-                part => {
-                    path.push(part);
-                    depth += 1;
-                }
-            }
-        }
-        Ok(path)
+        Ok(as_path(&join(self.root.as_encoded_bytes(), name.as_bytes())).to_owned())
     }
 
     /// A file's bytes.

@@ -1,6 +1,7 @@
 //! What stands in front of a document: keys and values in YAML, TOML or JSON.
 
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
+use saphyr_parser::{Event, Parser};
 
 use super::sprig::from_json;
 use crate::gotemplate::{Error, Map, Value};
@@ -9,6 +10,9 @@ use crate::gotemplate::{Error, Map, Value};
 const BYTES_MAX: usize = 64 * 1024;
 /// So many places of it may repeat another one (YAML's aliases), which multiplies what is read.
 const ALIASES_MAX: usize = 16;
+
+/// Lists and maps of it may be nested this deep.
+const NESTING_MAX: usize = 50;
 
 /// Opening fence, closing ones, and how to read what is between.
 type Form = (&'static str, &'static [&'static str], fn(&str) -> Result<Map, Error>);
@@ -46,16 +50,29 @@ fn parts(document: &str) -> Result<(Option<Map>, &str), Error> {
     Ok((Some(read(inner)?), &rest[at + 1 + fence.len()..]))
 }
 
-fn yaml(text: &str) -> Result<Map, Error> {
-    let aliases = text.match_indices('*').filter(|(at, _)| {
-        let before = text[..*at].chars().next_back();
-        let after = text[at + 1..].chars().next();
-        before.is_none_or(|before| before.is_whitespace() || "[{,:-".contains(before))
-            && after.is_some_and(|after| !after.is_whitespace() && after != '*')
-    });
-    if aliases.count() > ALIASES_MAX {
-        return Err(Error::new("yaml: too many aliases"));
+/// Looks through a text before it is read: reading calls itself for what is nested, and copies what is
+/// repeated.
+fn check_yaml(text: &str) -> Result<(), Error> {
+    let (mut depth, mut aliases) = (0_usize, 0_usize);
+    for event in Parser::new_from_str(text) {
+        match event.map_err(|error| Error::new(format!("yaml: {error}")))?.0 {
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            Event::Alias(_) => aliases += 1,
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            return Err(Error::new("yaml: nested too deeply"));
+        }
+        if aliases > ALIASES_MAX {
+            return Err(Error::new("yaml: too many aliases"));
+        }
     }
+    Ok(())
+}
+
+fn yaml(text: &str) -> Result<Map, Error> {
+    check_yaml(text)?;
     let documents = Yaml::load_from_str(text).map_err(|error| Error::new(format!("yaml: {error}")))?;
     match documents.first().map(from_yaml) {
         None | Some(Value::Nil) => Ok(Map::new()),
@@ -138,6 +155,27 @@ mod tests {
             ("---\r\na: 1\r\n---\r\nb", "map[a:1]|\r\nb"),
         ] {
             assert_eq!(shown(document), expected, "{document:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        let block = format!("---\n{}x\n---\n", "- ".repeat(30_000));
+        let flow = format!("---\na: {}\n---\n", "[".repeat(60_000));
+        let maps = format!("---\n{}x\n---\n", "? ".repeat(30_000));
+        let json = format!("{{\n\"a\": {}\n}}\n", "[".repeat(60_000));
+        let toml = format!("+++\na = {}\n+++\n", "[".repeat(60_000));
+        let dotted = format!("+++\na{} = 1\n+++\n", ".a".repeat(30_000));
+        for (document, says) in [
+            (block, "yaml"),
+            (flow, "yaml"),
+            (maps, "yaml"),
+            (json, "recursion"),
+            (toml, "toml"),
+            (dotted, "toml"),
+        ] {
+            let shown = shown(&document);
+            assert!(shown.starts_with(says), "{says}: {}", &shown[..shown.len().min(200)]);
         }
     }
 

@@ -1,7 +1,6 @@
 //! Rendering beside the workers: a thread carries the template out, and asks the worker for what only
 //! it knows.
 
-use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -19,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::context::{Failure, Job};
 use super::request::Snapshot;
 use super::{Provisioned, context};
+use crate::http::files;
 use crate::http::{Body, ConnInfo, Exchange, HandlerError, Intercepted, Response, Template, Unknown};
 
 /// An answer that is a template may have so many bytes, and a file or answer that one includes.
@@ -97,11 +97,7 @@ impl Provisioned {
     async fn rendered(&self, x: &mut Exchange, text: Bytes) -> Result<(Vec<u8>, HeaderMap), HandlerError> {
         let depth = x.extensions.get::<Depth>().map_or(0, |depth| depth.0);
         let permit = if depth == 0 { Some(turn().await?) } else { None };
-        let root = match self.root.render(x) {
-            Cow::Borrowed(b"") => b".".to_vec(),
-            root if root.is_empty() => b".".to_vec(),
-            root => root.into_owned(),
-        };
+        let root = files::render_root(&self.root, x).into_owned();
         let (asks, mut asked) = mpsc::channel(1);
         let (done, mut outcome) = oneshot::channel();
         let cancel = Cancel(Arc::new(AtomicBool::new(false)));

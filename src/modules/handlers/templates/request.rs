@@ -1,11 +1,13 @@
 //! The request, as templates see it: Go's `http.Request`, as far as it makes sense here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, Version};
 
+use super::sprig;
 use crate::config::canonical_header_name;
 use crate::gotemplate::{Error, Map, Object, Value};
 use crate::http::{Exchange, target};
@@ -71,11 +73,11 @@ impl Snapshot {
     }
 }
 
-/// An argument that must be text.
+/// The only argument, which must be text.
 fn text(arguments: &[Value]) -> Result<String, Error> {
     match arguments {
-        [Value::Str(text)] => Ok(String::from_utf8_lossy(text).into_owned()),
-        _ => Err(Error::new("wrong number or type of args: want a string")),
+        [_] => sprig::text(arguments, 0).map(Cow::into_owned),
+        _ => Err(Error::new(format!("wrong number of args: got {}", arguments.len()))),
     }
 }
 

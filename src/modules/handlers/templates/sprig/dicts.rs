@@ -16,7 +16,7 @@ pub(super) const TABLE: &[(&str, Function)] = &[
     ("get", |a| Ok(map(a, 0)?.borrow().get(&*text(a, 1)?).cloned().unwrap_or_else(|| "".into()))),
     ("set", |a| {
         let dict = map(a, 0)?;
-        if contains(value(a, 2)?, &dict, DEPTH_MAX) {
+        if matches!(value(a, 2)?, Value::Map(inner) if Rc::ptr_eq(inner, &dict)) {
             return Err(Error::new("a map can't be put into itself"));
         }
         dict.borrow_mut().insert(text(a, 1)?.into_owned(), value(a, 2)?.clone());
@@ -47,37 +47,20 @@ pub(super) const TABLE: &[(&str, Function)] = &[
     ("mustMerge", |a| merge(a, false)),
     ("mergeOverwrite", |a| merge(a, true)),
     ("mustMergeOverwrite", |a| merge(a, true)),
-    ("deepCopy", |a| Ok(copy(value(a, 0)?, DEPTH_MAX))),
-    ("mustDeepCopy", |a| Ok(copy(value(a, 0)?, DEPTH_MAX))),
+    ("deepCopy", |a| Ok(copy(value(a, 0)?))),
+    ("mustDeepCopy", |a| Ok(copy(value(a, 0)?))),
     ("dig", dig),
 ];
 
-/// Maps and lists are followed this deep.
-const DEPTH_MAX: usize = 50;
-
-/// Whether a map is somewhere within a value, or it is too deep to say.
-fn contains(value: &Value, wanted: &Rc<std::cell::RefCell<Map>>, depth: usize) -> bool {
-    if depth == 0 {
-        return true;
-    }
+/// Something of its own that is the same all through. As for all values that functions get, the budget has
+/// seen that it is neither nested too deeply nor holds itself.
+fn copy(value: &Value) -> Value {
     match value {
         Value::Map(map) => {
-            Rc::ptr_eq(map, wanted) || map.borrow().values().any(|inner| contains(inner, wanted, depth - 1))
-        }
-        Value::List(items) => items.iter().any(|inner| contains(inner, wanted, depth - 1)),
-        _ => false,
-    }
-}
-
-fn copy(value: &Value, depth: usize) -> Value {
-    match value {
-        Value::Map(map) if depth > 0 => {
             let entries = map.borrow();
-            entries.iter().map(|(key, inner)| (key.clone(), copy(inner, depth - 1))).collect::<Map>().into()
+            entries.iter().map(|(key, inner)| (key.clone(), copy(inner))).collect::<Map>().into()
         }
-        Value::List(items) if depth > 0 => {
-            items.iter().map(|inner| copy(inner, depth - 1)).collect::<Vec<_>>().into()
-        }
+        Value::List(items) => items.iter().map(copy).collect::<Vec<_>>().into(),
         other => other.clone(),
     }
 }
@@ -95,23 +78,18 @@ fn filtered(a: &[Value], keeps: bool) -> Result<Map, Error> {
 fn merge(a: &[Value], overwrites: bool) -> Result<Value, Error> {
     let first = map(a, 0)?;
     for index in 1..a.len() {
-        let Value::Map(other) = copy(value(a, index)?, DEPTH_MAX) else { continue };
-        merge_into(&first, &other, overwrites, DEPTH_MAX);
+        let Value::Map(other) = copy(value(a, index)?) else { continue };
+        merge_into(&first, &other, overwrites);
     }
     Ok(Value::Map(first))
 }
 
-fn merge_into(
-    into: &Rc<std::cell::RefCell<Map>>,
-    from: &Rc<std::cell::RefCell<Map>>,
-    overwrites: bool,
-    depth: usize,
-) {
+fn merge_into(into: &Rc<std::cell::RefCell<Map>>, from: &Rc<std::cell::RefCell<Map>>, overwrites: bool) {
     for (key, value) in from.borrow().iter() {
         let present = into.borrow().get(key).cloned();
         match (&present, value) {
-            (Some(Value::Map(inner)), Value::Map(new)) if depth > 0 => {
-                merge_into(inner, new, overwrites, depth - 1);
+            (Some(Value::Map(inner)), Value::Map(new)) => {
+                merge_into(inner, new, overwrites);
             }
             (Some(present), _) if present.is_true() && !(overwrites && value.is_true()) => {}
             _ => drop(into.borrow_mut().insert(key.clone(), value.clone())),

@@ -35,16 +35,13 @@ pub(super) const TABLE: &[(&str, Function)] = &[
             .map(|json| from_json(&json))
             .map_err(|error| Error::new(error.to_string()))
     }),
-    ("toJson", |a| Ok(escaped(&to_json(value(a, 0)?, DEPTH_MAX).to_string()).into())),
-    ("mustToJson", |a| Ok(escaped(&to_json(value(a, 0)?, DEPTH_MAX).to_string()).into())),
-    ("toRawJson", |a| Ok(to_json(value(a, 0)?, DEPTH_MAX).to_string().into())),
-    ("mustToRawJson", |a| Ok(to_json(value(a, 0)?, DEPTH_MAX).to_string().into())),
-    ("toPrettyJson", |a| Ok(escaped(&format!("{:#}", to_json(value(a, 0)?, DEPTH_MAX))).into())),
-    ("mustToPrettyJson", |a| Ok(escaped(&format!("{:#}", to_json(value(a, 0)?, DEPTH_MAX))).into())),
+    ("toJson", |a| Ok(escaped(&to_json(value(a, 0)?).to_string()).into())),
+    ("mustToJson", |a| Ok(escaped(&to_json(value(a, 0)?).to_string()).into())),
+    ("toRawJson", |a| Ok(to_json(value(a, 0)?).to_string().into())),
+    ("mustToRawJson", |a| Ok(to_json(value(a, 0)?).to_string().into())),
+    ("toPrettyJson", |a| Ok(escaped(&format!("{:#}", to_json(value(a, 0)?))).into())),
+    ("mustToPrettyJson", |a| Ok(escaped(&format!("{:#}", to_json(value(a, 0)?))).into())),
 ];
-
-/// JSON is written this deep.
-const DEPTH_MAX: usize = 100;
 
 fn raw(arguments: &[Value]) -> Result<std::rc::Rc<[u8]>, Error> {
     match value(arguments, 0)? {
@@ -134,7 +131,7 @@ pub(in super::super) fn from_json(json: &serde_json::Value) -> Value {
     }
 }
 
-fn to_json(value: &Value, depth: usize) -> serde_json::Value {
+fn to_json(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(truth) => (*truth).into(),
         Value::Int(number) => (*number).into(),
@@ -142,14 +139,14 @@ fn to_json(value: &Value, depth: usize) -> serde_json::Value {
         Value::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => (*number as i64).into(),
         Value::Float(number) => (*number).into(),
         Value::Str(text) => String::from_utf8_lossy(text).into(),
-        Value::List(items) if depth > 0 => items.iter().map(|item| to_json(item, depth - 1)).collect(),
-        Value::Map(map) if depth > 0 => {
+        Value::List(items) => items.iter().map(to_json).collect(),
+        Value::Map(map) => {
             let entries = map.borrow();
-            entries.iter().map(|(key, inner)| (key.clone(), to_json(inner, depth - 1))).collect()
+            entries.iter().map(|(key, inner)| (key.clone(), to_json(inner))).collect()
         }
         Value::Object(object) => match object.as_plain() {
-            Some(plain) if depth > 0 => to_json(&plain, depth - 1),
-            _ => object.text().into(),
+            Some(plain) => to_json(&plain),
+            None => object.text().into(),
         },
         _ => serde_json::Value::Null,
     }

@@ -1,7 +1,8 @@
 //! Choices, types, and what the machine knows.
 
-use super::{Function, text, value};
+use super::{Function, bounded, text, value};
 use crate::gotemplate::{Error, Value};
+use crate::http::files;
 
 pub(super) const TABLE: &[(&str, Function)] = &[
     ("default", |a| {
@@ -30,13 +31,13 @@ pub(super) const TABLE: &[(&str, Function)] = &[
     ("kindOf", |a| Ok(kind(value(a, 0)?).into())),
     ("kindIs", |a| Ok((kind(value(a, 1)?) == text(a, 0)?).into())),
     ("deepEqual", |a| Ok(value(a, 0)?.same(value(a, 1)?).into())),
-    ("expandenv", |a| Ok(expand_environment(&text(a, 0)?).into())),
+    ("expandenv", |a| Ok(expand_environment(&text(a, 0)?)?.into())),
     ("base", |a| Ok(base(&text(a, 0)?).into())),
     ("osBase", |a| Ok(base(&text(a, 0)?).into())),
-    ("dir", |a| Ok(dir(&text(a, 0)?).into())),
-    ("osDir", |a| Ok(dir(&text(a, 0)?).into())),
-    ("clean", |a| Ok(clean(&text(a, 0)?).into())),
-    ("osClean", |a| Ok(clean(&text(a, 0)?).into())),
+    ("dir", |a| Ok(dir(&text(a, 0)?))),
+    ("osDir", |a| Ok(dir(&text(a, 0)?))),
+    ("clean", |a| Ok(clean(&text(a, 0)?))),
+    ("osClean", |a| Ok(clean(&text(a, 0)?))),
     ("ext", |a| Ok(ext(&text(a, 0)?).into())),
     ("osExt", |a| Ok(ext(&text(a, 0)?).into())),
     ("isAbs", |a| Ok(text(a, 0)?.starts_with('/').into())),
@@ -59,7 +60,7 @@ pub(in super::super) fn environment(name: &str) -> String {
 }
 
 /// `$NAME` and `${NAME}` replaced.
-fn expand_environment(whole: &str) -> String {
+fn expand_environment(whole: &str) -> Result<String, Error> {
     let mut out = String::with_capacity(whole.len());
     let mut rest = whole;
     while let Some((before, after)) = rest.split_once('$') {
@@ -76,9 +77,10 @@ fn expand_environment(whole: &str) -> String {
         } else {
             out.push_str(&environment(name))
         }
+        bounded(out.len())?;
         rest = after;
     }
-    out + rest
+    Ok(out + rest)
 }
 
 /// The last element of a path.
@@ -91,33 +93,16 @@ fn base(path: &str) -> String {
     }
 }
 
-fn dir(path: &str) -> String {
+fn dir(path: &str) -> Value {
     clean(path.rfind('/').map_or("", |slash| &path[..=slash]))
+}
+
+/// The shortest path that means the same.
+fn clean(path: &str) -> Value {
+    Value::bytes(&*files::clean(path.as_bytes()))
 }
 
 fn ext(path: &str) -> String {
     let last = path.rsplit('/').next().unwrap_or_default();
     last.rfind('.').map(|dot| last[dot..].to_owned()).unwrap_or_default()
-}
-
-/// The shortest path that means the same.
-pub(in super::super) fn clean(path: &str) -> String {
-    let is_absolute = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => match parts.last() {
-                Some(last) if *last != ".." => drop(parts.pop()),
-                _ if is_absolute => {}
-                _ => parts.push(".."),
-            },
-            part => parts.push(part),
-        }
-    }
-    match (is_absolute, parts.is_empty()) {
-        (true, _) => format!("/{}", parts.join("/")),
-        (false, true) => ".".into(),
-        (false, false) => parts.join("/"),
-    }
 }

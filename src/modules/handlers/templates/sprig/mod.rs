@@ -18,7 +18,7 @@ pub(super) use dates::Time;
 pub(super) use encodings::from_json;
 pub(super) use logic::environment;
 
-use crate::gotemplate::{Error, Map, Value};
+use crate::gotemplate::{Error, Map, TEXT_MAX, Value};
 
 /// A function that needs nothing but its arguments.
 pub(super) type Function = fn(&[Value]) -> Result<Value, Error>;
@@ -37,8 +37,8 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
     tables.into_iter().flatten().copied().collect()
 });
 
-/// No function makes a longer text or list.
-const LENGTH_MAX: usize = 8 << 20;
+/// No text is taken apart into more pieces.
+const PARTS_MAX: usize = 1_000_000;
 
 /// The function of this name.
 pub(super) fn find(name: &str) -> Option<Function> {
@@ -51,7 +51,7 @@ fn value(arguments: &[Value], index: usize) -> Result<&Value, Error> {
 }
 
 /// An argument that must be text.
-fn text(arguments: &[Value], index: usize) -> Result<Cow<'_, str>, Error> {
+pub(super) fn text(arguments: &[Value], index: usize) -> Result<Cow<'_, str>, Error> {
     match value(arguments, index)? {
         Value::Str(text) => Ok(String::from_utf8_lossy(text)),
         other => Err(Error::new(format!("wrong type for value; expected string; got {}", other.type_name()))),
@@ -117,8 +117,17 @@ fn map(arguments: &[Value], index: usize) -> Result<std::rc::Rc<std::cell::RefCe
 /// A length that a function may make.
 fn bounded(length: usize) -> Result<usize, Error> {
     match length {
-        0..=LENGTH_MAX => Ok(length),
+        0..=TEXT_MAX => Ok(length),
         _ => Err(Error::new("the result would be too long")),
+    }
+}
+
+/// Parts of a text as values, if they are not too many.
+fn parts<'p>(parts: impl Iterator<Item = &'p str>) -> Result<Vec<Value>, Error> {
+    let parts: Vec<_> = parts.take(PARTS_MAX + 1).map(Value::from).collect();
+    match parts.len() {
+        0..=PARTS_MAX => Ok(parts),
+        _ => Err(Error::new("the text has too many parts")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Regular expressions.
 
-use super::{Function, bounded, int, text};
+use super::{Function, bounded, int, parts, text};
 use crate::gotemplate::{Error, Value};
 use crate::http::regexp::Regexp;
 
@@ -37,12 +37,7 @@ fn find(arguments: &[Value]) -> Result<Value, Error> {
 fn find_all(arguments: &[Value]) -> Result<Value, Error> {
     let (whole, count) = (text(arguments, 1)?, count(arguments)?);
     let regex = compile(arguments)?;
-    Ok(regex
-        .find_iter(&whole)
-        .take(count)
-        .map(|found| Value::from(found.as_str()))
-        .collect::<Vec<_>>()
-        .into())
+    Ok(parts(regex.find_iter(&whole).take(count).map(|found| found.as_str()))?.into())
 }
 
 /// How many are asked for; a negative number is all.
@@ -54,6 +49,7 @@ fn replace_all(arguments: &[Value], is_literal: bool) -> Result<Value, Error> {
     let (whole, replacement) = (text(arguments, 1)?, text(arguments, 2)?);
     let regex = compile(arguments)?;
     let mut out = String::with_capacity(whole.len());
+    let groups = replacement.matches('$').count();
     let mut at = 0;
     for found in regex.captures_iter(&whole) {
         let Some(all) = found.get(0) else { continue };
@@ -61,6 +57,9 @@ fn replace_all(arguments: &[Value], is_literal: bool) -> Result<Value, Error> {
         if is_literal {
             out.push_str(&replacement)
         } else {
+            // No group is longer than the match.
+            let most = groups.saturating_mul(all.len()).saturating_add(replacement.len());
+            bounded(out.len().saturating_add(most))?;
             found.expand(&replacement, &mut out)
         }
         bounded(out.len())?;
@@ -73,5 +72,5 @@ fn replace_all(arguments: &[Value], is_literal: bool) -> Result<Value, Error> {
 fn split(arguments: &[Value]) -> Result<Value, Error> {
     let (whole, count) = (text(arguments, 1)?, count(arguments)?);
     let regex = compile(arguments)?;
-    Ok(regex.splitn(&whole, count).map(Value::from).collect::<Vec<_>>().into())
+    Ok(parts(regex.splitn(&whole, count))?.into())
 }

@@ -1,6 +1,6 @@
 //! Functions on text.
 
-use super::{Function, bounded, int, list, text, texts, value};
+use super::{Function, bounded, int, list, parts, text, texts, value};
 use crate::gotemplate::{Error, Value, quote};
 
 pub(super) const TABLE: &[(&str, Function)] = &[
@@ -52,8 +52,8 @@ pub(super) const TABLE: &[(&str, Function)] = &[
     ("snakecase", |a| Ok(joined(&text(a, 0)?, '_').into())),
     ("kebabcase", |a| Ok(joined(&text(a, 0)?, '-').into())),
     ("camelcase", |a| Ok(camel_case(&text(a, 0)?).into())),
-    ("wrap", |a| Ok(wrap(int(a, 0)?, "\n", false, &text(a, 1)?).into())),
-    ("wrapWith", |a| Ok(wrap(int(a, 0)?, &text(a, 1)?, true, &text(a, 2)?).into())),
+    ("wrap", |a| Ok(wrap(int(a, 0)?, "\n", false, &text(a, 1)?)?.into())),
+    ("wrapWith", |a| Ok(wrap(int(a, 0)?, &text(a, 1)?, true, &text(a, 2)?)?.into())),
     ("toString", |a| Ok(value(a, 0)?.text().into_owned().into())),
     ("toStrings", |a| Ok(texts(&list(a, 0)?).into_iter().map(Value::from).collect::<Vec<_>>().into())),
     ("join", |a| {
@@ -65,11 +65,11 @@ pub(super) const TABLE: &[(&str, Function)] = &[
         bounded(separator.len().saturating_mul(items.len()))?;
         Ok(texts(&items).join(&separator).into())
     }),
-    ("splitList", |a| Ok(split(&text(a, 0)?, &text(a, 1)?, usize::MAX).into())),
-    ("split", |a| Ok(numbered(split(&text(a, 0)?, &text(a, 1)?, usize::MAX)))),
+    ("splitList", |a| Ok(split(&text(a, 0)?, &text(a, 1)?, usize::MAX)?.into())),
+    ("split", |a| Ok(numbered(split(&text(a, 0)?, &text(a, 1)?, usize::MAX)?))),
     ("splitn", |a| {
-        let parts = usize::try_from(int(a, 1)?).unwrap_or(usize::MAX);
-        Ok(numbered(split(&text(a, 0)?, &text(a, 2)?, parts)))
+        let count = usize::try_from(int(a, 1)?).unwrap_or(usize::MAX);
+        Ok(numbered(split(&text(a, 0)?, &text(a, 2)?, count)?))
     }),
     ("sortAlpha", |a| {
         let mut items = texts(&list(a, 0)?);
@@ -226,7 +226,7 @@ fn camel_case(whole: &str) -> String {
     out
 }
 
-fn wrap(width: i64, separator: &str, breaks_words: bool, whole: &str) -> String {
+fn wrap(width: i64, separator: &str, breaks_words: bool, whole: &str) -> Result<String, Error> {
     let width = usize::try_from(width).unwrap_or(1).max(1);
     let characters: Vec<char> = whole.chars().collect();
     let mut out = String::with_capacity(whole.len());
@@ -250,17 +250,20 @@ fn wrap(width: i64, separator: &str, breaks_words: bool, whole: &str) -> String 
         };
         out.extend(&line[..end]);
         out.push_str(separator);
+        bounded(out.len())?;
         at += end + skipped;
     }
     out.extend(&characters[at..]);
-    out
+    Ok(out)
 }
 
-fn split(separator: &str, whole: &str, parts: usize) -> Vec<Value> {
+/// What is between separators, in so many parts at most; without a separator each character.
+fn split(separator: &str, whole: &str, count: usize) -> Result<Vec<Value>, Error> {
     if separator.is_empty() {
-        return whole.chars().take(parts).map(|character| Value::from(character.to_string())).collect();
+        let characters = whole.char_indices().map(|(at, character)| &whole[at..at + character.len_utf8()]);
+        return parts(characters.take(count));
     }
-    whole.splitn(parts.max(1), separator).map(Value::from).collect()
+    parts(whole.splitn(count.max(1), separator))
 }
 
 /// Parts by the names `_0`, `_1` and so on.

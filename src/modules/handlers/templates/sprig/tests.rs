@@ -130,3 +130,25 @@ fn encodings_and_times() {
     assert_eq!(call("randAlphaNum", &[Value::Int(20)]).len(), 20);
     assert_ne!(call("uuidv4", &[]), call("uuidv4", &[]));
 }
+
+#[test]
+fn nothing_grows_without_bound() {
+    let long = v(&"a ".repeat(600_000));
+    let many_groups = v(&"$1".repeat(4_000_000));
+    for (name, arguments, says) in [
+        ("splitList", vec![v(""), long.clone()], "too many parts"),
+        ("split", vec![v(" "), v(&" ".repeat(1_000_000))], "too many parts"),
+        ("regexSplit", vec![v(""), long.clone(), Value::Int(-1)], "too many parts"),
+        ("regexFindAll", vec![v("."), long.clone(), Value::Int(-1)], "too many parts"),
+        ("wrapWith", vec![Value::Int(1), long.clone(), long.clone()], "would be too long"),
+        ("regexReplaceAll", vec![v("(.*)"), long.clone(), many_groups], "would be too long"),
+        ("regexReplaceAllLiteral", vec![v("a"), long.clone(), long.clone()], "would be too long"),
+        ("expandenv", vec![v(&"$PATH".repeat(1_600_000))], "would be too long"),
+        ("replace", vec![v(""), long.clone(), long.clone()], "would be too long"),
+        ("repeat", vec![Value::Int(i64::MAX), v("ab")], "would be too long"),
+        ("indent", vec![Value::Int(1 << 40), v("ab")], "would be too long"),
+    ] {
+        assert!(call(name, &arguments).ends_with(says), "{name}");
+    }
+    assert_eq!(call("splitList", &[v(" "), long.clone()]).len(), 2 * 600_000 + 2);
+}
