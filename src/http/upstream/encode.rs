@@ -47,10 +47,14 @@ fn sends_zero_length(method: &Method) -> bool {
 pub(crate) fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     let name = name.as_str().as_bytes();
     out.reserve(name.len() + value.len() + 4);
-    let mut first = true;
-    for &byte in name {
-        out.push(if first { byte.to_ascii_uppercase() } else { byte });
-        first = byte == b'-';
+    let start = out.len();
+    out.extend_from_slice(name);
+    let written = &mut out[start..];
+    let dashes = memchr::memchr_iter(b'-', name).map(|dash| dash + 1);
+    for first in std::iter::once(0).chain(dashes) {
+        if let Some(letter) = written.get_mut(first) {
+            letter.make_ascii_uppercase();
+        }
     }
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -82,7 +86,10 @@ mod tests {
             target: b"/a?b",
             headers: &headers,
             omit: &te,
-            extra: &[(HeaderName::from_static("x-real-ip"), b"9.9.9.9"), (HOST, b"upstream:1")],
+            extra: &[
+                (HeaderName::from_static("x-real-ip"), b"9.9.9.9"[..].into()),
+                (HOST, b"upstream:1"[..].into()),
+            ],
             upgrade: false,
             client: None,
         };

@@ -16,6 +16,7 @@ mod tests;
 mod timed;
 mod upload;
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -116,7 +117,7 @@ pub struct Outgoing<'a> {
     /// Names in `headers` that are not sent.
     pub omit: &'a [HeaderName],
     /// Fields that are sent in the place of any of the same name, `Host` among them.
-    pub extra: &'a [(HeaderName, &'a [u8])],
+    pub extra: &'a [(HeaderName, Cow<'a, [u8]>)],
     /// Whether the client asked for an upgrade that may be passed on; without it a 101 is an error.
     pub upgrade: bool,
     /// The client's address, for upstreams that are told of it before anything else.
@@ -133,7 +134,7 @@ impl<'a> Outgoing<'a> {
     pub fn values<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let below = (!self.omits(name)).then(|| self.headers.get_all(name));
         let below = below.into_iter().flatten().map(HeaderValue::as_bytes);
-        let extra = self.extra.iter().filter(move |(extra, _)| extra == name).map(|(_, value)| *value);
+        let extra = self.extra.iter().filter(move |(extra, _)| extra == name).map(|(_, value)| &**value);
         below.chain(extra)
     }
 }
@@ -192,7 +193,7 @@ impl Transport {
         if (self.options.h2c || self.options.tls.is_some())
             && let Some(session) = h2::session(&key)
         {
-            return h2::round_trip(session, &self.options, request, body).await;
+            return Box::pin(h2::round_trip(session, &self.options, request, body)).await;
         }
         if let Some(conn) = pool::take(&key) {
             let bodiless = body.is_empty();
@@ -201,6 +202,20 @@ impl Transport {
                 result => return result,
             }
         }
+        // From here on it is dear anyway, and boxed so that the usual way stays small.
+        Box::pin(self.on_new(dial, key, client, request, body, on_interim)).await
+    }
+
+    /// The same on a new connection.
+    async fn on_new(
+        &self,
+        dial: &Dial,
+        key: PoolKey,
+        client: Option<IpAddr>,
+        request: Outgoing<'_>,
+        body: &mut Body,
+        on_interim: OnInterim<'_>,
+    ) -> Result<Response, UpstreamError> {
         let io = dial::connect(dial, &self.options, client).await?;
         if self.options.h2c || io.is_h2() {
             let session = h2::connect(&key, io, &self.options).await?;

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 use super::answer::{Answer, Finish, HeldAnswer};
 use super::balance::{Policy, Subject};
@@ -96,6 +95,7 @@ impl Handler for Proxy {
 }
 
 impl Proxy {
+    /// What only some requests need is boxed: each request has room for all that is not.
     async fn forward<'p>(&'p self, x: &mut Exchange) -> Outcome<'p> {
         let started = Instant::now();
         let mut request = match self.prepare(x) {
@@ -103,12 +103,13 @@ impl Proxy {
             Err(error) => return Outcome::Fail(error),
         };
         if let Some(limit) = self.gathers(&request.body) {
-            self.gather(&mut request, limit).await;
+            Box::pin(self.gather(&mut request, limit)).await;
         }
         let mut retries = 0;
         loop {
             let attempt = self.attempt(x, &mut request, retries).await;
-            let refused = attempt.is_ok() && self.is_refused(x).await;
+            let refused =
+                attempt.is_ok() && self.answer_match.is_some() && Box::pin(self.is_refused(x)).await;
             let failure = match attempt {
                 Ok(answer) if refused => Failure::Answer(answer.response.status()),
                 Ok(answer) => {
@@ -116,12 +117,12 @@ impl Proxy {
                         info.retries = retries;
                         info.duration = Some(started.elapsed());
                     }
-                    return self.answer(x, answer).await;
+                    return self.answer(x, answer);
                 }
                 Err(failure) => failure,
             };
             let can_repeat = request.restore_body();
-            if !can_repeat || !self.retries.wait(x, &failure, started, retries).await {
+            if !can_repeat || !Box::pin(self.retries.wait(x, &failure, started, retries)).await {
                 if request.is_clients_body {
                     x.body = request.body;
                 }
@@ -193,7 +194,7 @@ impl Proxy {
         retries: usize,
     ) -> Result<Answer, Failure> {
         let looked_up = match &self.source {
-            Some(source) => source.upstreams(x).await,
+            Some(source) => Box::pin(source.upstreams(x)).await,
             None => None,
         };
         let pool = looked_up.as_deref().unwrap_or(&self.upstreams);
@@ -221,7 +222,7 @@ impl Proxy {
                 self.note(x, &mut answer.response, latency);
                 if let Some(limit) = self.response_buffer_bytes {
                     let body = std::mem::take(answer.response.body_mut());
-                    *answer.response.body_mut() = bodies::gather(body, limit).await.into_body();
+                    *answer.response.body_mut() = Box::pin(bodies::gather(body, limit)).await.into_body();
                 }
                 Ok(answer)
             }
@@ -265,14 +266,12 @@ impl Proxy {
         target: &Target,
     ) -> Result<Response, Failure> {
         let fields = self.fields(x, target)?;
-        let extra: SmallVec<[(HeaderName, &[u8]); 8]> =
-            fields.extra().iter().map(|(name, value)| (name.clone(), &**value)).collect();
         let outgoing = Outgoing {
             method: &request.method,
             target: request.target.as_bytes(),
             headers: fields.below(),
             omit: fields.omit(),
-            extra: &extra,
+            extra: fields.extra(),
             upgrade: request.wants_upgrade,
             client: x.client_ip,
         };
@@ -281,7 +280,7 @@ impl Proxy {
             AnyTransport::FastCgi(fastcgi) => {
                 let prepared = fastcgi.prepare(x, &outgoing, &request.body).map_err(Failure::Refused)?;
                 let answer = fastcgi.round_trip(&target.dial, &outgoing, prepared, &mut request.body);
-                return answer.await.map_err(|error| match error {
+                return Box::pin(answer).await.map_err(|error| match error {
                     NoAnswer::Refused(error) => Failure::Refused(error),
                     NoAnswer::Upstream(error) => Failure::Upstream(error),
                 });
@@ -342,7 +341,7 @@ impl Proxy {
     }
 
     /// What becomes of an answer.
-    async fn answer<'p>(&'p self, x: &mut Exchange, mut answer: Answer) -> Outcome<'p> {
+    fn answer<'p>(&'p self, x: &mut Exchange, mut answer: Answer) -> Outcome<'p> {
         match self.handlers.look(x, &answer.response) {
             Ok(Handled::PassOn) => {}
             Ok(Handled::Replace(status)) => *answer.response.status_mut() = status,

@@ -289,7 +289,7 @@ mod tests {
             target: target.as_bytes(),
             headers: &headers,
             omit: &[http::header::TE],
-            extra: &[(HeaderName::from_static("x-extra"), b"e")],
+            extra: &[(HeaderName::from_static("x-extra"), b"e"[..].into())],
             upgrade: false,
             client: None,
         };
