@@ -76,7 +76,7 @@ fn parse_into(
     if text.is_empty() {
         return Err(Error::new("EOF").help(format!("{name} is empty")));
     }
-    let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new() });
+    let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new(), trail: Vec::new() });
     let tokens = tokenize(&origin, surroundings.env)?;
     let mut parser = Parser {
         cursor: Cursor::new(tokens),
@@ -255,6 +255,7 @@ impl Parser<'_> {
                         file: from.file.clone(),
                         snippet: Some(name.clone()),
                         chain: from.chain.clone(),
+                        trail: from.trail.clone(),
                     });
                     last = Some((from, to.clone()));
                     to

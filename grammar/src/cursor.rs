@@ -54,7 +54,7 @@ impl Cursor {
     /// A cursor over a text that is not parsed into blocks, as tests of a directive need it.
     pub fn from_text(name: &str, text: &str, env: &dyn Env) -> Result<Cursor, Error> {
         let file = SourceMap::new().add(name, text);
-        let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new() });
+        let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new(), trail: Vec::new() });
         Ok(Cursor::new(tokenize(&origin, env)?))
     }
 

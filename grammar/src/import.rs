@@ -10,7 +10,7 @@ use crate::files::Files;
 use crate::glob;
 use crate::graph::ImportGraph;
 use crate::lexer::tokenize;
-use crate::limits::{ARGUMENT_BYTES_MAX, FILE_BYTES_MAX, IMPORTED_TOKENS_MAX, IMPORTS_MAX};
+use crate::limits::{ARGUMENT_BYTES_MAX, FILE_BYTES_MAX, IMPORTED_TOKENS_MAX, IMPORTS_MAX, TRAIL_MAX};
 use crate::mistakes::Mistakes;
 use crate::report::{Error, Place, Warning};
 use crate::source::{SourceMap, decode};
@@ -167,7 +167,7 @@ impl<'s> Imports<'s> {
             Error::at(at, format!("Failed to get absolute path of file: {path}: {error}"))
         })?;
         let file = self.surroundings.source_map.add(name, text);
-        let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new() });
+        let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new(), trail: Vec::new() });
         tokenize(&origin, self.surroundings.env).map_err(|error| {
             let import = format!("at {}:{}", at.origin.file.name, at.line);
             error.context(format!("Could not read tokens while importing {path}")).note("imported", import)
@@ -314,8 +314,16 @@ impl Origins {
                 Some(snippet) => format!("{place} (import {snippet})"),
                 None => format!("{place} (import)"),
             };
-            let chain = from.chain.iter().cloned().chain([import.into()]).collect();
-            (from.clone(), Arc::new(Origin { chain, file: from.file.clone(), snippet: from.snippet.clone() }))
+            let import: Arc<str> = import.into();
+            let chain = from.chain.iter().cloned().chain([import.clone()]).collect();
+            let mut trail = vec![import];
+            for earlier in at.origin.trail.iter().chain(&from.trail) {
+                if trail.len() < TRAIL_MAX && !trail.contains(earlier) {
+                    trail.push(earlier.clone());
+                }
+            }
+            let origin = Origin { chain, trail, file: from.file.clone(), snippet: from.snippet.clone() };
+            (from.clone(), Arc::new(origin))
         });
         to.clone()
     }

@@ -19,3 +19,6 @@ pub const ARGUMENT_BYTES_MAX: usize = 64 << 20;
 pub const GLOB_MATCHES_MAX: usize = 10_000;
 /// Steps that the search for import cycles may take in all.
 pub const GRAPH_STEPS_MAX: usize = 20_000_000;
+
+/// Imports of one another that an error names.
+pub const TRAIL_MAX: usize = 10;

@@ -23,6 +23,11 @@ impl Place {
         Place { origin: token.origin.clone(), span: token.span, line: token.line }
     }
 
+    /// Is it the place of this token?
+    pub fn is_of(&self, token: &Token) -> bool {
+        Arc::ptr_eq(&self.origin, &token.origin) && self.span == token.span
+    }
+
     /// The file.
     pub fn file(&self) -> &SourceFile {
         &self.origin.file
@@ -168,7 +173,7 @@ impl Error {
 
     /// Adds a hint in a sentence.
     pub fn help(self, help: impl Into<String>) -> Error {
-        self.note("help", help)
+        self.note(HELP, help)
     }
 
     pub(crate) fn note(mut self, label: &'static str, text: impl Into<String>) -> Error {
@@ -240,6 +245,11 @@ impl Error {
         &self.0.message
     }
 
+    /// Whether it has a hint already.
+    pub fn has_help(&self) -> bool {
+        self.0.notes.iter().any(|(label, _)| *label == HELP)
+    }
+
     /// The message alone, without its place.
     pub fn message(&self) -> String {
         format!("{}{}", self.0.context, self.0.message)
@@ -307,10 +317,6 @@ impl Error {
         if let Some(place) = place {
             excerpt(&mut out, place, style);
         }
-        if let Some((what, place)) = &self.0.related {
-            _ = write!(out, "\n  {} {what}:", style.paint(BLUE, "="));
-            excerpt(&mut out, place, style);
-        }
         let mut note = |label: &str, text: &str| {
             let text = text.replace('\n', "\n      ");
             _ = write!(out, "\n  {} {label}: {text}", style.paint(BLUE, "="));
@@ -321,8 +327,12 @@ impl Error {
         for (label, text) in &self.0.notes {
             note(label, text);
         }
-        for import in place.iter().flat_map(|place| place.origin.chain.iter().rev()) {
+        for import in place.iter().flat_map(|place| &place.origin.trail) {
             note("imported", &format!("at {import}"));
+        }
+        if let Some((what, place)) = &self.0.related {
+            _ = write!(out, "\n  {} {what}:", style.paint(BLUE, "="));
+            excerpt(&mut out, place, style);
         }
         out
     }
@@ -346,6 +356,7 @@ pub struct Warning {
     pub place: Option<Place>,
 }
 
+const HELP: &str = "help";
 const RED: &str = "1;31";
 const BLUE: &str = "1;34";
 

@@ -37,8 +37,10 @@ pub struct Origin {
     pub file: Arc<SourceFile>,
     /// The snippet it was defined in.
     pub snippet: Option<Arc<str>>,
-    /// The imports that brought it here, as Caddy words them: `Caddyfile:12 (import name)`.
+    /// The imports that brought it here, as Caddy words and chooses them: `Caddyfile:12 (import name)`.
     pub chain: Vec<Arc<str>>,
+    /// All imports that brought it here, the nearest first; of very many only the nearest.
+    pub trail: Vec<Arc<str>>,
 }
 
 /// One word of a Caddyfile.

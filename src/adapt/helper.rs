@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use tollgate_grammar::{Files, Mistakes, Place};
 
+use super::expectation::expect;
 use super::read_on::{READINGS_MAX, read_on};
 use super::routes::build_subroute;
+use super::trace::{Trace, TracedOut};
 use super::value::Said;
 use super::{ConfigValue, Cursor, Error, Options, Parse, Segment, Token, Vocabulary, Warning};
 use crate::config::ModuleJson;
@@ -22,6 +24,8 @@ pub(super) struct Notes {
     pub(super) warnings: RefCell<Vec<Warning>>,
     /// See [`super::Adapted::not_runnable`].
     pub(super) not_runnable: RefCell<Vec<Error>>,
+    /// What came out of which tokens, if somebody asks.
+    pub(super) trace: Option<Trace>,
 }
 
 /// What adapting one Caddyfile shares from its first directive to its last.
@@ -36,7 +40,7 @@ pub(super) struct Session<'a> {
     /// How often something was read again in search of further mistakes.
     readings: Cell<usize>,
     /// The named routes invoked since somebody last asked.
-    pub(super) invoked: RefCell<BTreeSet<String>>,
+    pub(super) invoked: RefCell<BTreeMap<String, Option<Token>>>,
 }
 
 impl<'a> Session<'a> {
@@ -63,6 +67,37 @@ impl<'a> Session<'a> {
     pub(super) fn warn(&self, token: &Token, message: &str) {
         let warning = Warning { message: message.to_owned(), place: Some(Place::of(token)) };
         self.notes.warnings.borrow_mut().push(warning);
+    }
+
+    /// Reads `@name ...` and adds it to what is defined.
+    pub(super) fn define_matcher(
+        &self,
+        definition: Segment,
+        defined: &mut NamedMatchers,
+    ) -> Result<(), Error> {
+        let tokens = self.notes.trace.as_ref().map(|_| definition.clone());
+        self.vocabulary.define_matcher(definition, defined)?;
+        if let (Some(trace), Some(tokens)) = (&self.notes.trace, tokens)
+            && let Some(set) = tokens.first().and_then(|name| defined.get(&*name.text))
+        {
+            let set = set.clone();
+            trace.add(tokens, TracedOut::Matchers(set));
+        }
+        Ok(())
+    }
+
+    /// Notes what came out of a directive, if somebody asks.
+    fn trace_directive(&self, tokens: &Segment, values: &[Said]) {
+        let Some(trace) = &self.notes.trace else { return };
+        let routes = |said: &Said| match &said.value {
+            ConfigValue::Route(route) => vec![route.clone()],
+            ConfigValue::Routes(routes) => routes.clone(),
+            ConfigValue::ErrorRoutes(subroute) => subroute.routes.clone(),
+            _ => Vec::new(),
+        };
+        let routes: Vec<Route> = values.iter().flat_map(routes).collect();
+        let out = if routes.is_empty() { TracedOut::Other } else { TracedOut::Routes(routes) };
+        trace.add(tokens.clone(), out);
     }
 
     /// Whether something may be read again in search of further mistakes; it counts as one reading.
@@ -168,7 +203,8 @@ impl<'a> Helper<'a> {
 
     /// Remembers that the site invokes a named route, so that its server gets it.
     pub fn invoke(&self, name: &str) {
-        self.session.invoked.borrow_mut().insert(name.to_owned());
+        let mut invoked = self.session.invoked.borrow_mut();
+        invoked.entry(name.to_owned()).or_insert_with(|| self.cursor.token().cloned());
     }
 
     // ---- matchers ----------------------------------------------------------------------------------------------
@@ -310,7 +346,7 @@ impl<'a> Helper<'a> {
             let (definitions, directives): (Vec<_>, Vec<_>) =
                 segments.into_iter().partition(super::matchers::is_definition);
             for definition in definitions {
-                if let Err(error) = self.session.vocabulary.define_matcher(definition, &mut matchers) {
+                if let Err(error) = self.session.define_matcher(definition, &mut matchers) {
                     mistakes.add(error);
                 }
             }
@@ -357,14 +393,19 @@ impl<'a> Helper<'a> {
         segment: Segment,
     ) -> Result<Vec<Said>, Error> {
         let session = self.session;
-        read_on(
+        let tokens = session.notes.trace.as_ref().map(|_| segment.clone());
+        let values = read_on(
             segment,
             || session.may_read_again(),
             |segment| {
                 self.cursor = Cursor::new(segment);
                 self.directive_at_cursor(row)
             },
-        )
+        )?;
+        if let Some(tokens) = tokens {
+            session.trace_directive(&tokens, &values);
+        }
+        Ok(values)
     }
 
     /// Reads the directive `row`, whose name the cursor stands before.
@@ -376,11 +417,11 @@ impl<'a> Helper<'a> {
         };
         let values = values.map_err(|error| {
             let error = error.context(format!("parsing caddyfile tokens for '{}'", row.name));
-            let error = error.expected(row.syntax);
-            match &name {
+            let error = match &name {
                 Some(token) => error.or_at(token),
                 None => error,
-            }
+            };
+            expect(error, self.cursor.tokens(), row.syntax)
         })?;
         if let Some(name) = &name {
             self.note_not_runnable(name, &values);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tollgate_grammar::Mistakes;
 
+use super::expectation::expect;
 use super::helper::NamedMatchers;
 use super::{Cursor, Error, MatcherReader, MatcherToken, Segment, Token, Vocabulary, matcher_text};
 use crate::config::http::MatcherSet;
@@ -35,10 +36,22 @@ pub(super) fn from_token(token: &Token, defined: &NamedMatchers) -> Result<Match
             Some(set) => Ok(MatcherToken::Set(set.clone())),
             None => Err(Error::at_unnamed(token, format!("unrecognized matcher name: {}", token.shown()))
                 .about_a_name()
+                .expected(known(defined))
                 .did_you_mean(&token.text, defined.keys().map(String::as_str))),
         };
     }
     Ok(MatcherToken::No)
+}
+
+/// Which names of matchers may be used.
+fn known(defined: &NamedMatchers) -> String {
+    const SHOWN_MAX: usize = 20;
+    if defined.is_empty() {
+        return "a matcher that this site defines, `@name <matcher> ...`; it defines none".to_owned();
+    }
+    let names: Vec<&str> = defined.keys().take(SHOWN_MAX).map(String::as_str).collect();
+    let more = if defined.len() > SHOWN_MAX { ", ..." } else { "" };
+    format!("a matcher that is defined here: {}{more}", names.join(", "))
 }
 
 impl Vocabulary {
@@ -137,7 +150,7 @@ impl Vocabulary {
             vocabulary: self,
             matcher_name: definition.to_owned(),
         };
-        (row.parse)(&mut reader).map_err(|error| error.expected(row.syntax))
+        (row.parse)(&mut reader).map_err(|error| expect(error, reader.cursor.tokens(), row.syntax))
     }
 }
 

@@ -13,6 +13,7 @@ mod automation;
 mod automation_policies;
 mod connection_policies;
 mod directive;
+mod expectation;
 mod go_sort;
 mod header_ops;
 mod helper;
@@ -33,6 +34,7 @@ mod servers;
 mod shorthands;
 mod site;
 mod site_address;
+mod trace;
 mod value;
 mod vocabulary;
 
@@ -46,6 +48,7 @@ pub use reader::{MatcherReader, OptionReader, SubmoduleReader};
 pub use shorthands::shorthand_of;
 pub use site_address::SiteAddress;
 pub use tollgate_grammar::{Cursor, Error, Scalar, Segment, Token, Warning};
+pub use trace::{Trace, Traced, TracedOut, trace};
 pub use value::{Bind, ConfigValue, NamedLog};
 pub use vocabulary::Vocabulary;
 
@@ -76,18 +79,28 @@ pub fn adapt(
     env: &dyn Env,
     files: &dyn Files,
 ) -> Result<Adapted, Error> {
+    adapt_noting(name, text, vocabulary, env, files, &helper::Notes::default())
+}
+
+fn adapt_noting(
+    name: &str,
+    text: &str,
+    vocabulary: &Vocabulary,
+    env: &dyn Env,
+    files: &dyn Files,
+    notes: &helper::Notes,
+) -> Result<Adapted, Error> {
     let mut mistakes = Mistakes::default();
     let Parsed { source_map, server_blocks: mut blocks, warnings } =
         tollgate_grammar::parse_on(name, text, env, files, &mut mistakes);
-    let notes = helper::Notes::default();
     notes.warnings.borrow_mut().extend(warnings);
     site::check_keys(&mut blocks, vocabulary, &mut mistakes);
     let before_options = mistakes.count();
-    let options = site::take_options(&mut blocks, vocabulary, &mut mistakes);
+    let options = site::take_options(&mut blocks, vocabulary, notes, &mut mistakes);
     let options_hold = mistakes.count() == before_options;
     let named_routes =
-        site::take_named_routes(&mut blocks, vocabulary, &options, files, &notes, &mut mistakes);
-    let session = helper::Session::new(vocabulary, &options, files, &notes);
+        site::take_named_routes(&mut blocks, vocabulary, &options, files, notes, &mut mistakes);
+    let session = helper::Session::new(vocabulary, &options, files, notes);
     let sites = site::read_sites(blocks, &session, &mut mistakes);
     let mut pairings =
         if options_hold { listeners::pair(&sites, &options, &mut mistakes) } else { Vec::new() };

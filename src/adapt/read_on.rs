@@ -1,7 +1,10 @@
 //! Reading on behind a mistake, so that one run names all of them.
 
-use super::{Error, Segment};
+use std::ops::Range;
+
 use tollgate_grammar::{Mistakes, Place};
+
+use super::{Error, Segment, Token};
 
 /// How often a session reads something again in search of further mistakes.
 pub(super) const READINGS_MAX: usize = 100;
@@ -48,45 +51,44 @@ fn all_places(error: &Error) -> Vec<Place> {
 
 /// The segment without the parts of its block in which the places are; none if there is no such part.
 fn without(segment: &Segment, places: &[Place]) -> Option<Segment> {
-    let is_meant = |index: usize| {
-        let token = &segment[index];
-        places
-            .iter()
-            .any(|place| std::sync::Arc::ptr_eq(&place.origin, &token.origin) && place.span == token.span)
-    };
+    let mut taken_out: Vec<_> = places.iter().filter_map(|place| part_at(segment, place)).collect();
+    taken_out.sort_by_key(|part| part.start);
+    taken_out.dedup();
     let mut kept = Segment::with_capacity(segment.len());
-    let mut start = 0;
-    for end in part_ends(segment) {
-        let is_part = start > 0 && end < segment.len();
-        if !(is_part && (start..end).any(is_meant)) {
-            kept.extend_from_slice(&segment[start..end]);
-        }
-        start = end;
+    let mut done = 0;
+    for part in &taken_out {
+        kept.extend_from_slice(&segment[done..part.start]);
+        done = part.end;
     }
-    (kept.len() < segment.len()).then_some(kept)
+    kept.extend_from_slice(&segment[done..]);
+    (!taken_out.is_empty()).then_some(kept)
 }
 
-/// Where a segment's head, each line of its block with the block behind that, and its end stop.
-fn part_ends(segment: &Segment) -> Vec<usize> {
-    let mut ends = Vec::new();
+/// The part of a segment's block, a line with the block behind it, in which a place is.
+pub(super) fn part_at(segment: &[Token], place: &Place) -> Option<Range<usize>> {
+    let mut start = None;
+    let mut holds = false;
     let mut nesting = 0_usize;
     for (index, token) in segment.iter().enumerate() {
         let begins_line =
             index.checked_sub(1).is_some_and(|before| segment[before].is_followed_on_new_line_by(token));
         if nesting == 1 && (begins_line || token.is_close_brace()) {
-            ends.push(index);
+            if let Some(start) = start.filter(|_| holds) {
+                return Some(start..index);
+            }
+            start = (!token.is_close_brace()).then_some(index);
         }
+        holds = start.is_some() && (holds || place.is_of(token));
         nesting += usize::from(token.is_open_brace());
         nesting = nesting.saturating_sub(usize::from(token.is_close_brace()));
     }
-    ends.push(segment.len());
-    ends
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_grammar::{Cursor, Token};
+    use tollgate_grammar::Cursor;
 
     fn segment(text: &str) -> Segment {
         Cursor::from_text("Caddyfile", text, &|_: &str| None).unwrap().tokens().cloned().collect()

@@ -198,17 +198,22 @@ fn sort_sites(sites: &mut [SiteAt]) {
 
 /// Adds the named routes that the sites invoke, and those that these invoke in turn.
 fn add_named_routes(sites: &[SiteAt], named: &NamedRoutes, server: &mut Server) -> Result<(), Error> {
-    let mut wanted: Vec<String> = sites.iter().flat_map(|site| site.pile.invoked.iter().cloned()).collect();
-    while let Some(name) = wanted.pop() {
+    let mut wanted: Vec<(String, Option<Token>)> =
+        sites.iter().flat_map(|site| site.pile.invoked.clone()).collect();
+    while let Some((name, at)) = wanted.pop() {
         if server.named_routes.contains_key(&name) {
             continue;
         }
         let Some(route) = named.routes.get(&name) else {
-            let error = Error::new(format!("cannot invoke named route '{name}', which was not defined"));
+            let message = format!("cannot invoke named route '{name}', which was not defined");
+            let error = match &at {
+                Some(token) => Error::at_unnamed(token, message),
+                None => Error::new(message),
+            };
             return Err(error.did_you_mean(&name, named.routes.keys().map(String::as_str)));
         };
         server.named_routes.insert(name.clone(), route.clone());
-        wanted.extend(named.invokes.get(&name).into_iter().flatten().cloned());
+        wanted.extend(named.invokes.get(&name).cloned().into_iter().flatten());
     }
     Ok(())
 }

@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use tollgate_grammar::{Files, Mistakes, ServerBlock};
 
+use super::expectation::expect;
 use super::helper::{NamedMatchers, Notes, Session, files_of};
 use super::read_on::{READINGS_MAX, read_on};
 use super::routes::build_subroute;
 use super::site_address::SiteAddress;
+use super::trace::TracedOut;
 use super::value::Said;
 use super::{
     Bind, ConfigValue, Cursor, Error, Helper, NamedLog, OptionReader, Options, Token, Vocabulary, matchers,
@@ -29,8 +31,8 @@ pub(super) struct Pile {
     pub(super) logs: Vec<NamedLog>,
     pub(super) authorities: Vec<(String, pki::Ca)>,
     pub(super) tls: TlsPile,
-    /// Named routes that the site invokes.
-    pub(super) invoked: BTreeSet<String>,
+    /// Named routes that the site invokes, and where.
+    pub(super) invoked: BTreeMap<String, Option<Token>>,
 }
 
 /// What the directives of a site say about TLS.
@@ -85,7 +87,7 @@ pub(super) struct Site {
 pub(super) struct NamedRoutes {
     pub(super) routes: BTreeMap<String, Route>,
     /// The named routes that a named route invokes itself.
-    pub(super) invokes: BTreeMap<String, BTreeSet<String>>,
+    pub(super) invokes: BTreeMap<String, BTreeMap<String, Option<Token>>>,
 }
 
 /// Takes out the blocks whose keys can't be addresses.
@@ -118,6 +120,7 @@ fn wrong_key(block: &ServerBlock, vocabulary: &Vocabulary) -> Option<Error> {
 pub(super) fn take_options(
     blocks: &mut Vec<ServerBlock>,
     vocabulary: &Vocabulary,
+    notes: &Notes,
     mistakes: &mut Mistakes,
 ) -> Options {
     let mut options = Options { order: vocabulary.order().to_vec(), ..Options::default() };
@@ -133,13 +136,16 @@ pub(super) fn take_options(
             mistakes.add(Error::at_front(&name, message).did_you_mean(&name.text, vocabulary.option_names()));
             continue;
         };
+        if let Some(trace) = &notes.trace {
+            trace.add(segment.clone(), TracedOut::Other);
+        }
         let before = options.clone();
         let read = read_on(segment, may_read, |segment| {
             options.clone_from(&before);
             let mut reader = OptionReader { cursor: Cursor::new(segment), options: &mut options, vocabulary };
             (row.parse)(&mut reader).map_err(|error| {
                 let context = format!("parsing caddyfile tokens for '{}'", row.name);
-                error.context(context).expected(row.syntax).or_at(&name)
+                expect(error.context(context).or_at(&name), reader.cursor.tokens(), row.syntax)
             })
         });
         if let Err(error) = read {
@@ -239,7 +245,7 @@ fn read_site(mut block: ServerBlock, session: &Session<'_>, mistakes: &mut Mista
         block.segments.into_iter().partition(matchers::is_definition);
     let mut defined = NamedMatchers::new();
     for definition in definitions {
-        if let Err(error) = session.vocabulary.define_matcher(definition, &mut defined) {
+        if let Err(error) = session.define_matcher(definition, &mut defined) {
             mistakes.add(error);
         }
     }

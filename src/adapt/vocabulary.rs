@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::expectation::expect;
 use super::{
     Cursor, Directive, Error, GlobalOption, MatcherSyntax, Parse, SubmoduleReader, SubmoduleSyntax, Token,
 };
@@ -140,12 +141,16 @@ impl Vocabulary {
                 .did_you_mean(&name, self.submodule_names(namespace)));
         };
         let mut reader = SubmoduleReader { cursor: cursor.new_from_next_segment(), vocabulary: self };
-        (row.parse)(&mut reader).map_err(|error| error.expected(row.syntax))
+        (row.parse)(&mut reader).map_err(|error| expect(error, reader.cursor.tokens(), row.syntax))
     }
 
     /// The error for a directive that there isn't.
     pub(super) fn unknown_directive(&self, token: &Token, message: String) -> Error {
-        Error::at_front(token, message).did_you_mean(&token.text, self.directive_names())
+        let error = Error::at_front(token, message).did_you_mean(&token.text, self.directive_names());
+        if error.has_help() {
+            return error;
+        }
+        error.help("no standard directive has this name; directives of Caddy's plugins are not there")
     }
 }
 

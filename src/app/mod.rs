@@ -11,6 +11,7 @@ pub mod adapter;
 pub mod admin;
 pub mod auto_https;
 mod autosave;
+pub mod blame;
 pub mod config_tree;
 pub mod control;
 mod instance;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::flags::EnvFiles;
 use super::{Command, Failure, env_file, failure, print, validate};
+use crate::app::source::Origin;
 use crate::app::{adapter, source};
 use crate::config::{to_go_json, to_go_json_pretty};
 use crate::modules;
@@ -46,7 +47,11 @@ With --validate the result is also checked as `validate` does it.";
         let to_text = if self.pretty { to_go_json_pretty } else { to_go_json };
         print(&to_text(&adapted.json).map_err(Failure::other)?)?;
         failure::warn_of(&adapted.warnings);
-        if self.validate { validate::check(adapted.json) } else { Ok(()) }
+        if !self.validate {
+            return Ok(());
+        }
+        let origin = Origin { file: file.to_owned(), adapter: self.adapter };
+        validate::check(adapted.json, Some(&origin))
     }
 }
 

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use clap::error::ContextKind;
 
 use super::admin_client::AdminError;
-use crate::app::ChangeError;
+use crate::adapt;
 use crate::app::adapter::{AdaptError, Warning};
 use crate::app::provision::LoadError;
-use crate::app::source::SourceError;
+use crate::app::source::{Origin, SourceError};
+use crate::app::{ChangeError, blame};
+use crate::module::Registry;
 
 /// The exit codes that scripts and service managers know from Caddy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,14 @@ pub(crate) enum Failure {
     /// The first configuration can't run.
     #[error("loading initial config: {0}")]
     Initial(ChangeError),
+    /// The configuration can't run, and it is known where in its Caddyfile the reason stands.
+    #[error("{doing}{error}")]
+    Blamed {
+        /// What was being done, with a colon behind it; or nothing.
+        doing: &'static str,
+        /// What is wrong, and where.
+        error: adapt::Error,
+    },
     /// A running instance can't be talked to.
     #[error("{doing}: {source}")]
     Admin {
@@ -93,6 +103,21 @@ impl From<AdaptError> for Failure {
 }
 
 impl Failure {
+    /// The same failure, with its place in the Caddyfile that the configuration came from if that can be found.
+    pub(super) fn blamed(self, registry: &Registry, origin: Option<&Origin>) -> Self {
+        let (doing, error) = match &self {
+            Self::Load(error) => ("", error),
+            Self::Initial(ChangeError::Load(error)) => {
+                ("loading initial config: loading new config: ", error)
+            }
+            _ => return self,
+        };
+        match origin.and_then(|origin| blame::blame(registry, origin, error)) {
+            Some(error) => Self::Blamed { doing, error },
+            None => self,
+        }
+    }
+
     /// The arguments make no sense.
     pub(super) fn usage(mut error: clap::Error) -> Self {
         // Clap would suggest `-- --flag`, which no command has a use for.
@@ -116,7 +141,7 @@ impl Failure {
     /// Says on stderr what went wrong; of a Caddyfile it shows the spot.
     pub(super) fn report(&self) -> ExitCode {
         match self {
-            Self::Source(SourceError::Adapt(AdaptError::Caddyfile(error))) => {
+            Self::Source(SourceError::Adapt(AdaptError::Caddyfile(error))) | Self::Blamed { error, .. } => {
                 let color = io::stderr().is_terminal();
                 say(&format!("Error: {self}{}", error.excerpt(color)));
                 for error in error.further() {

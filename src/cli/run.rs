@@ -85,8 +85,9 @@ impl Run {
         let instance = process::instance(registry)?;
         instance.install_roots_in(TrustStore::of_system());
         instance.set_origin(origin.clone());
-        let watched = origin.filter(|_| self.watch).map(|origin| (origin, config.clone()));
-        instance.load(config, true).await.map_err(Failure::Initial)?;
+        let watched = origin.clone().filter(|_| self.watch).map(|origin| (origin, config.clone()));
+        let loaded = instance.load(config, true).await;
+        loaded.map_err(|error| Failure::Initial(error).blamed(registry, origin.as_ref()))?;
         tracing::info!(target: "", "serving initial configuration");
         if let Some(address) = &self.pingback {
             ping_back(address)?;

@@ -55,6 +55,14 @@ impl ProvisionError {
         Self::Invalid(message.into())
     }
 
+    /// The complaint itself, without the parts of the configuration that it is in.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::At { source, .. } => source.root(),
+            error => error,
+        }
+    }
+
     /// The same error, seen from one level up.
     pub fn at(self, place: impl Into<String>) -> Self {
         Self::At { place: place.into(), source: Box::new(self) }

@@ -10,6 +10,7 @@ mod demo;
 mod docs;
 mod entrypoint;
 mod files;
+mod errors;
 mod hostile;
 mod images;
 mod logs;

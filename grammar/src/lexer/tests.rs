@@ -4,7 +4,7 @@ use crate::source::SourceMap;
 /// The tokens of `text`; every variable in `values` is set.
 fn tokens_with(text: &str, values: &[(&str, &str)]) -> Result<Vec<Token>, Error> {
     let file = SourceMap::new().add("Caddyfile", text);
-    let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new() });
+    let origin = Arc::new(Origin { file, snippet: None, chain: Vec::new(), trail: Vec::new() });
     let env = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     tokenize(&origin, &env)
 }
