@@ -21,7 +21,8 @@ pub fn blame(registry: &Registry, origin: &Origin, error: &LoadError) -> Option<
     let text = decode(&source::read(&origin.file).ok()?);
     let name = origin.file.to_string_lossy();
     let traced = adapt::trace(&name, &text, &registry.vocabulary, &ProcessEnv, &DiskFiles);
-    match error {
+    let inner = if let LoadError::NearModule { error, .. } = error { error } else { error };
+    match inner {
         LoadError::Http(cause) => {
             blame_routes(registry, &traced, error, cause).or_else(|| blame_value(traced.iter(), error))
         }

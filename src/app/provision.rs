@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::admin::Settings;
 use super::auto_https::{self, AutoHttpsError};
-use crate::config::{self, AddressError, Config, ConfigError, NetworkAddress};
+use crate::config::{self, AddressError, Config, Misfit, NetworkAddress};
 use crate::http::{
     Background, HttpMetrics, Listen, ListenError, Part, Provision, ProvisionError, Server, Template, Unknown,
 };
@@ -26,7 +26,7 @@ const HTTP_PORT: u16 = 80;
 pub enum LoadError {
     /// Its JSON does not fit.
     #[error("decoding config: {0}")]
-    Decode(#[from] ConfigError),
+    Decode(#[from] Misfit),
     /// A log makes no sense or can't be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -76,6 +76,14 @@ pub enum LoadError {
     /// A site's address can't be had.
     #[error("http app module: start: {0}")]
     Listen(#[from] ListenError),
+    /// A module that there isn't, with the one that was probably meant.
+    #[error("{error}; did you mean '{near}'?")]
+    NearModule {
+        /// The error.
+        error: Box<LoadError>,
+        /// The full name of the module that is nearest.
+        near: String,
+    },
     /// It ended before its time, by a defect or because the process ends.
     #[error("loading broke off")]
     BrokeOff,
@@ -108,6 +116,30 @@ pub struct Provisioned {
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn provision(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
+    build(json, registry).map_err(|error| with_near_module(error, registry))
+}
+
+/// Adds which module was probably meant, where the error is that there is none of a name.
+fn with_near_module(error: LoadError, registry: &Registry) -> LoadError {
+    const SAYS: &str = "module not registered: ";
+    if let LoadError::UnknownApp(name) = &error {
+        return match tollgate_grammar::nearest(name, ["http", "pki", "tls"]) {
+            Some(near) => LoadError::NearModule { near: near.to_owned(), error: Box::new(error) },
+            None => error,
+        };
+    }
+    let message = error.to_string();
+    let id = message.rsplit_once(SAYS).map_or("", |(_, id)| id);
+    let Some((namespace, name)) = id.rsplit_once('.') else { return error };
+    let ids = registry.ids();
+    let siblings = ids.iter().filter_map(|id| id.strip_prefix(namespace)?.strip_prefix('.'));
+    match tollgate_grammar::nearest(name, siblings.filter(|name| !name.contains('.'))) {
+        Some(near) => LoadError::NearModule { near: format!("{namespace}.{near}"), error: Box::new(error) },
+        None => error,
+    }
+}
+
+fn build(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
     let config = if json.is_null() { Config::default() } else { Config::from_json(json)? };
     if let Some(name) = config.apps.other.keys().next() {
         return Err(LoadError::UnknownApp(name.clone()));
@@ -258,6 +290,26 @@ mod tests {
 
     fn servers(servers: Value) -> Value {
         json!({"apps": {"http": {"servers": servers}}})
+    }
+
+    #[test]
+    fn a_module_that_there_is_not_is_told_with_the_nearest() {
+        for (handler, near) in [
+            (json!({"handler": "static_respnse"}), "http.handlers.static_response"),
+            (
+                json!({"handler": "reverse_proxy", "transport": {"protocol": "htp"}}),
+                "http.reverse_proxy.transport.http",
+            ),
+            (json!({"handler": "subroute", "routes": [{"match": [{"pth": ["/"]}]}]}), "http.matchers.path"),
+        ] {
+            let error = refused(servers(json!({"s": {"routes": [{"handle": [handler]}]}})));
+            assert!(error.ends_with(&format!("; did you mean '{near}'?")), "{error}");
+        }
+        let error = refused(servers(json!({"s": {"routes": [{"handle": [{"handler": "qqqqqqqq"}]}]}})));
+        assert!(error.ends_with("module not registered: http.handlers.qqqqqqqq"), "{error}");
+        let issuers = json!([{"module": "intrnal"}]);
+        let error = refused(json!({"apps": {"tls": {"automation": {"policies": [{"issuers": issuers}]}}}}));
+        assert!(error.contains("tls.issuance.intrnal"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::adapter::{self, AdaptError, Warning};
+use crate::config;
 use crate::module::Registry;
 
 /// The file that is taken from the working directory when none is named.
@@ -113,7 +114,7 @@ pub fn read(file: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// It is no JSON.
 pub fn parse_json(text: &[u8]) -> Result<Value, serde_json::Error> {
-    if text.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(text) }
+    if text.is_empty() { Ok(Value::Null) } else { config::parse_json(text) }
 }
 
 /// Whether a file's name says that it is a Caddyfile.

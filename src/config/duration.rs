@@ -193,6 +193,10 @@ impl<'de> Deserialize<'de> for Duration {
                 Ok(Duration(nanos))
             }
 
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Duration, E> {
+                Ok(Duration::default())
+            }
+
             fn visit_u64<E: serde::de::Error>(self, nanos: u64) -> Result<Duration, E> {
                 i64::try_from(nanos).map(Duration).map_err(E::custom)
             }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::decode::{Misfit, decode};
+
 /// One module's JSON object, with its inline tag (such as `"handler": "static_response"`) still
 /// among the fields and the order of the fields kept.
 ///
@@ -22,14 +24,12 @@ pub enum ModuleError {
         tag: &'static str,
     },
     /// The object does not fit the module's type: an unknown field or a wrong value.
-    #[error("decoding module config: {module}: {path}: {source}")]
+    #[error("decoding module config: {module}: {source}")]
     Decode {
         /// The module's name.
         module: String,
-        /// Where in the object, in dotted form.
-        path: String,
-        /// What serde says of it.
-        source: serde_json::Error,
+        /// What does not fit, and where in the object.
+        source: Misfit,
     },
 }
 
@@ -74,11 +74,7 @@ impl ModuleJson {
 
 /// Decodes `value` for `module`, with the path of what does not fit in the error.
 pub(crate) fn decode_value<T: DeserializeOwned>(module: &str, value: Value) -> Result<T, ModuleError> {
-    serde_path_to_error::deserialize(value).map_err(|error| ModuleError::Decode {
-        module: module.to_owned(),
-        path: error.path().to_string(),
-        source: error.into_inner(),
-    })
+    decode(value).map_err(|source| ModuleError::Decode { module: module.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use serde::Deserialize;
 
 use super::automation::Automation;
 use super::placeholder::{expand, server_name};
@@ -53,7 +52,7 @@ impl App {
             return Err(TlsError::Invalid("encrypted_client_hello is not supported".into()));
         }
         let automate: Vec<String> = match config.certificates.get(load::AUTOMATE) {
-            Some(json) => Deserialize::deserialize(json).map_err(|error| {
+            Some(json) => config::decode(json.clone()).map_err(|error| {
                 TlsError::Invalid(format!(
                     "loading certificates with 'automate' requires array of strings: {error}"
                 ))

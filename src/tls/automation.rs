@@ -19,7 +19,7 @@ use super::{Authorities, Authority, Certificate, CertificateStore, FileStorage, 
 use crate::config;
 use crate::config::ModuleJson;
 use crate::config::subject::{is_internal, is_ip, matches_wildcard, qualifies_for_public_certificate};
-use crate::config::tls::{AutomationPolicy, ISSUER_TAG, InternalIssuer};
+use crate::config::tls::{AcmeIssuer, AutomationPolicy, ISSUER_TAG, InternalIssuer};
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 const DEFAULT_RENEWAL_RATIO: f64 = 1.0 / 3.0;
@@ -268,7 +268,12 @@ impl Policy {
                         sign_with_root: config.sign_with_root,
                     }
                 }
-                other => Issuer::Elsewhere(other.to_owned()),
+                known @ (AcmeIssuer::NAME | "zerossl") => Issuer::Elsewhere(known.to_owned()),
+                other => {
+                    return Err(TlsError::Invalid(format!(
+                        "getting module named 'tls.issuance.{other}': module not registered: tls.issuance.{other}"
+                    )));
+                }
             });
         }
         let ratio = config.renewal_window_ratio;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::certificate::has_foreign_blocks;
 use super::placeholder::expand;
 use super::{Certificate, FileStorage, TlsError};
+use crate::config;
 use crate::config::tls::CertificateFiles;
 
 /// The loader that names what to manage, and loads nothing.
@@ -124,7 +125,8 @@ fn tags(pair: &CertificateFiles) -> Vec<String> {
 }
 
 fn decode<T: DeserializeOwned>(loader: &str, json: &Value) -> Result<T, TlsError> {
-    T::deserialize(json).map_err(|error| TlsError::Invalid(format!("certificate loader {loader}: {error}")))
+    config::decode(json.clone())
+        .map_err(|error| TlsError::Invalid(format!("certificate loader {loader}: {error}")))
 }
 
 #[cfg(test)]

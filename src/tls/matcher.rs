@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::TlsError;
 use super::placeholder::{expand, server_name};
+use crate::config;
 use crate::config::subject::matches_wildcard;
 use crate::config::tls::HandshakeMatchers;
 
@@ -119,7 +120,8 @@ impl Matcher {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(name: &str, json: &Value) -> Result<T, TlsError> {
-    T::deserialize(json).map_err(|error| TlsError::Invalid(format!("handshake matcher {name}: {error}")))
+    config::decode(json.clone())
+        .map_err(|error| TlsError::Invalid(format!("handshake matcher {name}: {error}")))
 }
 
 fn parse_ranges(ranges: &[String]) -> Result<Vec<IpNet>, String> {

@@ -8,10 +8,10 @@
 //! ```
 
 use http::Method;
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config;
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
 use crate::module::Module;
 
@@ -38,7 +38,7 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
 struct OneOf(Box<[Method]>);
 
 fn provision(json: &Value, _: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
-    let names = Vec::<String>::deserialize(json)
+    let names = config::decode::<Vec<String>>(json.clone())
         .map_err(|error| ProvisionError::invalid(format!("a list of methods: {error}")))?;
     let method = |name: &String| {
         Method::from_bytes(name.to_uppercase().as_bytes())

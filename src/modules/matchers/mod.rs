@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::adapt::{Cursor, Error, matcher_text};
+use crate::config;
 use crate::http::ProvisionError;
 use crate::module::Module;
 
@@ -50,7 +51,7 @@ pub(super) static TABLE: &[&Module] = &[
 
 /// Decodes the JSON of a matcher.
 fn decode<T: DeserializeOwned>(name: &str, json: &Value) -> Result<T, ProvisionError> {
-    T::deserialize(json)
+    config::decode(json.clone())
         .map_err(|error| ProvisionError::invalid(format!("decoding module config: {name}: {error}")))
 }
 

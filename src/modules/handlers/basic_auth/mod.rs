@@ -29,7 +29,7 @@ use self::cache::Cache;
 use self::hash::{Algorithm, Hash};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
-use crate::config::{ModuleJson, Secret, is_default};
+use crate::config::{ModuleJson, Secret, decode, is_default};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step, Template,
     Unknown, Value, header_value, target,
@@ -165,7 +165,7 @@ fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler
         });
     }
     let Some(basic) = providers.get(PROVIDER) else { return Ok(Box::new(Nobody)) };
-    let basic = HttpBasic::deserialize(basic)
+    let basic: HttpBasic = decode(basic.clone())
         .map_err(|error| ProvisionError::invalid(format!("loading authentication providers: {error}")))?;
     Ok(Box::new(BasicAuth::new(&basic)?))
 }
