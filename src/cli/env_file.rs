@@ -51,7 +51,7 @@ fn load_file(path: &Path) -> Result<(), EnvFileError> {
     Ok(())
 }
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "the standard library has no safe way to set a variable")]
 pub(super) fn set(name: &str, value: &str) {
     // SAFETY: `set_var` is unsound only while another thread reads or writes the environment.
     // Commands run on the main thread, and load their files first of all, before a runtime or any

@@ -351,7 +351,12 @@ impl<'a> Provision<'a> {
             .matchers
             .get(name)
             .ok_or_else(|| ProvisionError::Unknown { namespace: "http.matchers", name: name.to_owned() })?;
-        (row.provision)(json, self).map_err(|error| error.at(format!("matcher {name}")))
+        let built = if json.is_null() {
+            Err(ProvisionError::invalid("module value cannot be null"))
+        } else {
+            (row.provision)(json, self)
+        };
+        built.map_err(|error| error.at(format!("matcher {name}")))
     }
 
     fn group(&mut self, name: &str) -> GroupId {

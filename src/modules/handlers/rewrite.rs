@@ -51,7 +51,10 @@ fn json(rewrite: &RewriteJson) -> ModuleJson {
 
 fn parse_method(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     h.cursor.next();
-    let [method] = h.cursor.all_args()?;
+    let [method] = h.cursor.args()?;
+    if h.cursor.next_arg() {
+        return Err(h.cursor.arg_err());
+    }
     Ok(json(&RewriteJson { method, ..RewriteJson::default() }))
 }
 
