@@ -10,6 +10,7 @@ mod body;
 pub mod conn_info;
 pub mod constant_time;
 mod content_type;
+pub mod dns;
 mod encoding;
 mod error;
 mod exchange;

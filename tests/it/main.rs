@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapt;
+mod chaos;
 mod cli;
 mod coverage;
 mod demo;

@@ -3,15 +3,14 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -19,8 +18,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::TransportOptions;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::proxy_header;
 use super::timed::Timed;
+use super::{proxy_header, socket};
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +90,12 @@ pub(super) async fn connect(
     let mut io = opened.map_err(|source| {
         UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.to_string(), source })
     })?;
+    if let (Dial::Tcp { host, port }, Some(proxy)) = (dial, &options.forward_proxy) {
+        let tunnel = proxy.open(io, host, *port, options.speaks_in_the_clear());
+        io = tunnel.await.map_err(|source| {
+            UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.to_string(), source })
+        })?;
+    }
     if options.read_timeout.is_some() || options.write_timeout.is_some() {
         io = UpstreamIo::Timed(Box::new(Timed::new(io, options.read_timeout, options.write_timeout)));
     }
@@ -102,62 +107,14 @@ pub(super) async fn connect(
 }
 
 async fn open(dial: &Dial, options: &TransportOptions) -> io::Result<UpstreamIo> {
-    match dial {
-        Dial::Tcp { host, port } => {
-            let stream = open_tcp(host, *port, options.fallback_delay).await?;
-            stream.set_nodelay(true)?;
-            if let Some(interval) = options.probe_interval {
-                let probes = TcpKeepalive::new().with_time(interval).with_interval(interval);
-                SockRef::from(&stream).set_tcp_keepalive(&probes)?;
-            }
+    match (dial, &options.forward_proxy) {
+        (Dial::Tcp { host, port }, None) => socket::open(host, *port, options).await.map(UpstreamIo::Tcp),
+        (Dial::Tcp { .. }, Some(proxy)) => {
+            let stream = socket::open(proxy.host(), proxy.port(), options).await?;
             Ok(UpstreamIo::Tcp(stream))
         }
-        Dial::Unix(path) => UnixStream::connect(path).await.map(UpstreamIo::Unix),
+        (Dial::Unix(path), _) => UnixStream::connect(path).await.map(UpstreamIo::Unix),
     }
-}
-
-/// Connects to the first address of a name that can be reached. If it has addresses of both
-/// families, the second family gets its chance after `fallback_delay` (RFC 8305), so that a route
-/// that swallows packets costs no more than that.
-async fn open_tcp(host: &str, port: u16, fallback_delay: Option<Duration>) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-    let first_family = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    let (first, second): (Vec<_>, Vec<_>) =
-        addresses.iter().partition(|address| address.is_ipv4() == first_family);
-    let (Some(delay), false) = (fallback_delay, second.is_empty()) else {
-        return open_first(&addresses).await;
-    };
-    let mut preferred = pin!(open_first(&first));
-    tokio::select! {
-        result = &mut preferred => match result {
-            Ok(stream) => return Ok(stream),
-            Err(_) => return open_first(&second).await,
-        },
-        () = tokio::time::sleep(delay) => {}
-    }
-    let mut fallback = pin!(open_first(&second));
-    tokio::select! {
-        result = &mut preferred => match result {
-            Ok(stream) => Ok(stream),
-            Err(_) => fallback.await,
-        },
-        result = &mut fallback => match result {
-            Ok(stream) => Ok(stream),
-            Err(_) => preferred.await,
-        },
-    }
-}
-
-/// Tries one address after the other.
-async fn open_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "no such host");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 async fn handshake(dial: &Dial, tls: &TlsDial, io: UpstreamIo) -> Result<UpstreamIo, UpstreamError> {

@@ -1,17 +1,34 @@
 //! The head of a request to an HTTP/1 upstream.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderName, Method};
 
 use super::Outgoing;
 use super::upload::BodyLength;
 
+/// What is different about a request that a forward proxy passes on.
+pub(super) struct ViaProxy<'a> {
+    /// Where it is meant to go.
+    pub(super) upstream: String,
+    /// What says to the proxy who we are.
+    pub(super) authorization: Option<&'a [u8]>,
+}
+
 /// Writes the request line and the header section, its empty line included.
 ///
 /// The framing fields are ours alone: what `request` says of its length is not sent on.
-pub(super) fn head(out: &mut Vec<u8>, request: &Outgoing<'_>, length: BodyLength) {
+pub(super) fn head(
+    out: &mut Vec<u8>,
+    request: &Outgoing<'_>,
+    length: BodyLength,
+    via_proxy: Option<&ViaProxy<'_>>,
+) {
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
+    if let Some(ViaProxy { upstream, .. }) = via_proxy {
+        out.extend_from_slice(b"http://");
+        out.extend_from_slice(upstream.as_bytes());
+    }
     out.extend_from_slice(request.target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // Host goes first, as RFC 9110 section 7.2 asks.
@@ -34,6 +51,9 @@ pub(super) fn head(out: &mut Vec<u8>, request: &Outgoing<'_>, length: BodyLength
         BodyLength::Chunked => field(out, &TRANSFER_ENCODING, b"chunked"),
         BodyLength::None if sends_zero_length(request.method) => field(out, &CONTENT_LENGTH, b"0"),
         BodyLength::None => {}
+    }
+    if let Some(ViaProxy { authorization: Some(authorization), .. }) = via_proxy {
+        field(out, &PROXY_AUTHORIZATION, authorization);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -94,7 +114,7 @@ mod tests {
             client: None,
         };
         let mut out = Vec::new();
-        head(&mut out, &request, BodyLength::Known(3));
+        head(&mut out, &request, BodyLength::Known(3), None);
         let expected = "POST /a?b HTTP/1.1\r\nHost: upstream:1\r\nX-Real-Ip: 9.9.9.9\r\n\
                         Etag: \"a\"\r\nContent-Length: 3\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -114,7 +134,7 @@ mod tests {
                 client: None,
             };
             let mut out = Vec::new();
-            head(&mut out, &request, length);
+            head(&mut out, &request, length, None);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(text(&Method::GET, BodyLength::None), "GET / HTTP/1.1\r\n\r\n");

@@ -5,12 +5,14 @@ mod dial;
 mod encode;
 mod error;
 pub mod fastcgi;
+mod forward_proxy;
 mod h1;
 mod h2;
 #[cfg(any(test, fuzzing))]
 pub mod laws;
 mod pool;
 mod proxy_header;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod timed;
@@ -18,8 +20,9 @@ mod upload;
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -31,6 +34,7 @@ use tokio::io::AsyncWrite as _;
 pub use dial::{Dial, TlsDial, UpstreamIo};
 pub(super) use encode::field as write_field;
 pub use error::{UpstreamError, UpstreamErrorKind};
+pub use forward_proxy::ForwardProxy;
 pub use h1::UpstreamBody;
 pub(crate) use pool::sweep;
 pub use proxy_header::ProxyVersion;
@@ -39,6 +43,7 @@ use h1::{H1, Head, Patience, ReadHead};
 use pool::PoolKey;
 use upload::{BodyLength, Upload};
 
+use super::dns::Resolver;
 use super::{Body, Response};
 
 /// So many interim answers (1xx) may come before the real one.
@@ -76,6 +81,27 @@ pub struct TransportOptions {
     pub h2c: bool,
     /// The version of the PROXY protocol that tells upstreams of the client.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// Our own address towards upstreams; the system chooses one unless given.
+    pub local_address: Option<SocketAddr>,
+    /// Who is asked for addresses; the system unless given.
+    pub resolver: Option<Arc<Resolver>>,
+    /// Whom connections go through.
+    pub forward_proxy: Option<Arc<ForwardProxy>>,
+}
+
+impl TransportOptions {
+    /// Whether requests go out as HTTP/1 without TLS, which a forward proxy can read itself.
+    fn speaks_in_the_clear(&self) -> bool {
+        self.tls.is_none() && !self.h2c
+    }
+
+    /// What a forward proxy is told in each request, if it is to read them.
+    fn via_proxy(&self, dial: &Dial) -> Option<encode::ViaProxy<'_>> {
+        let proxy = self.forward_proxy.as_ref().filter(|proxy| proxy.reads_requests())?;
+        let is_for_it = self.speaks_in_the_clear() && matches!(dial, Dial::Tcp { .. });
+        is_for_it
+            .then(|| encode::ViaProxy { upstream: dial.to_string(), authorization: proxy.authorization() })
+    }
 }
 
 impl Default for TransportOptions {
@@ -95,6 +121,9 @@ impl Default for TransportOptions {
             tls: None,
             h2c: false,
             proxy_protocol: None,
+            local_address: None,
+            resolver: None,
+            forward_proxy: None,
         }
     }
 }
@@ -235,7 +264,8 @@ impl Transport {
     ) -> Result<Response, UpstreamError> {
         let length = BodyLength::of(body);
         let mut head = Vec::with_capacity(1024);
-        encode::head(&mut head, &request, length);
+        let via_proxy = self.options.via_proxy(&conn.key.dial);
+        encode::head(&mut head, &request, length, via_proxy.as_ref());
         let mut head = Bytes::from(head);
         let mut begun = false;
         if length == BodyLength::None {

@@ -38,8 +38,7 @@ const MULTI_SYNTAX: &str = "multi {
 	<source> [<options...>]
 }";
 
-pub(in crate::modules::handlers) static MODULE: Module =
-    Module { submodules: SYNTAX, written_only: &["srv"], ..Module::EMPTY };
+pub(in crate::modules::handlers) static MODULE: Module = Module { submodules: SYNTAX, ..Module::EMPTY };
 
 /// How each source is written.
 const SYNTAX: &[SubmoduleSyntax] = &[

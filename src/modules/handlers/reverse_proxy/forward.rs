@@ -49,6 +49,7 @@ pub struct Proxy {
     pub(super) request_buffer_bytes: Option<usize>,
     pub(super) response_buffer_bytes: Option<usize>,
     pub(super) handlers: ResponseHandlers,
+    pub(super) verbose_logs: bool,
     pub(super) finish: Arc<Finish>,
 }
 
@@ -132,7 +133,9 @@ impl Proxy {
                 }
                 return Outcome::Fail(failure.into_error());
             }
-            tracing::debug!(error = %failure, retries, "retrying");
+            if self.verbose_logs {
+                tracing::debug!(error = %failure, retries, "retrying");
+            }
             retries += 1;
         }
     }
@@ -218,6 +221,8 @@ impl Proxy {
                 if let Some(passive) = &self.passive {
                     passive.look_at(&upstream, response.status(), latency);
                 }
+                let status = response.status().as_u16();
+                tracing::debug!(upstream = %upstream.name, ?latency, status, "upstream roundtrip");
                 let mut answer = Answer { response, running };
                 self.note(x, &mut answer.response, latency);
                 if let Some(limit) = self.response_buffer_bytes {

@@ -63,6 +63,7 @@ pub(super) fn provision(
         request_buffer_bytes: buffer_bytes(json.request_buffers),
         response_buffer_bytes: buffer_bytes(json.response_buffers),
         handlers: ResponseHandlers::provision(&json.handle_response, Precedence::Status, ctx)?,
+        verbose_logs: json.verbose_logs,
         finish: Arc::new(Finish {
             headers: headers
                 .response

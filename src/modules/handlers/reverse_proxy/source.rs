@@ -1,22 +1,29 @@
-//! Upstreams that are looked up for each request: the addresses behind a name (`dynamic a`), from
-//! one source or several.
+//! Upstreams that are looked up: the addresses behind a name (`dynamic a`), or the servers of a
+//! service (`dynamic srv`), from one source or several.
+//!
+//! An outcome is used until it is too old. Then one request looks again, and those that come meanwhile
+//! use the old one.
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::dynamic::{AUpstreams, MultiUpstreams, NAMESPACE};
+use super::dynamic::{AUpstreams, MultiUpstreams, NAMESPACE, SrvUpstreams};
 use super::json::SOURCE_TAG;
 use super::upstreams::{Limits, Upstream};
-use crate::config::{ModuleJson, join_host_port};
+use crate::config::{self, ModuleJson, join_host_port};
+use crate::http::dns::Resolver;
 use crate::http::{Exchange, ProvisionError, Template, Unknown};
+use crate::modules::transports::http::Resolver as ResolverJson;
 
 /// How long an outcome is used, unless said otherwise.
 const REFRESH: Duration = Duration::from_secs(60);
-/// The system's resolver gets this long.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A look-up gets this long.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// So many names are remembered; a name may depend on the request.
 const NAMES_MAX: usize = 100;
 
@@ -24,6 +31,8 @@ const NAMES_MAX: usize = 100;
 pub enum Source {
     /// The addresses of a name.
     A(Addresses),
+    /// The servers of a service.
+    Srv(Services),
     /// Several sources, one after the other.
     Multi(Vec<Source>),
 }
@@ -32,9 +41,27 @@ pub enum Source {
 pub struct Addresses {
     name: Template,
     port: Template,
-    refresh: Duration,
     ipv4: bool,
     ipv6: bool,
+    resolver: Option<Resolver>,
+    cache: Cache,
+}
+
+/// The servers of a service.
+pub struct Services {
+    /// The labels of service and protocol, if there are any.
+    labels: Option<(Template, Template)>,
+    name: Template,
+    network: String,
+    resolver: Resolver,
+    cache: Cache,
+}
+
+/// Outcomes, and how long they are used.
+struct Cache {
+    refresh: Duration,
+    /// How long an old one is used after a failure.
+    grace: Option<Duration>,
     limits: Limits,
     known: Mutex<HashMap<String, Known>>,
 }
@@ -50,16 +77,16 @@ impl Source {
     /// The source that the JSON asks for.
     ///
     /// # Errors
-    /// There is none such, or not yet.
+    /// There is none such, or its own complaint.
     pub fn provision(json: &ModuleJson, limits: Limits) -> Result<Self, ProvisionError> {
         match json.name(SOURCE_TAG)? {
             "a" => Addresses::provision(&json.decode(SOURCE_TAG)?, limits).map(Self::A),
+            "srv" => Services::provision(&json.decode(SOURCE_TAG)?, limits).map(Self::Srv),
             "multi" => {
                 let multi: MultiUpstreams = json.decode(SOURCE_TAG)?;
                 let sources = multi.sources.iter().map(|source| Self::provision(source, limits));
                 sources.collect::<Result<_, _>>().map(Self::Multi)
             }
-            "srv" => Err(ProvisionError::invalid("dynamic upstreams: srv is not available yet")),
             name => Err(ProvisionError::Unknown { namespace: NAMESPACE, name: name.to_owned() }),
         }
     }
@@ -71,6 +98,7 @@ impl Source {
                 let (name, port) = addresses.asked(x);
                 Box::pin(addresses.upstreams(name, port))
             }
+            Self::Srv(services) => Box::pin(services.upstreams(services.asked(x))),
             Self::Multi(sources) => {
                 let lookups: Vec<_> = sources.iter().map(|source| source.upstreams(x)).collect();
                 Box::pin(async move {
@@ -85,69 +113,244 @@ impl Source {
     }
 }
 
+/// Who is asked, if the configuration says so.
+fn resolver(
+    json: Option<&ResolverJson>,
+    timeout: config::Duration,
+) -> Result<Option<Resolver>, ProvisionError> {
+    json.map(|json| Resolver::new(&json.addresses, timeout.positive()))
+        .transpose()
+        .map_err(ProvisionError::invalid)
+}
+
+fn text(template: &Template, x: &Exchange) -> String {
+    String::from_utf8_lossy(&template.render(x)).into_owned()
+}
+
 impl Addresses {
     fn provision(json: &AUpstreams, limits: Limits) -> Result<Self, ProvisionError> {
-        if json.resolver.is_some() {
-            return Err(ProvisionError::invalid("dynamic upstreams: resolvers is not available yet"));
-        }
         let versions = json.versions.clone().unwrap_or_default();
         let both = versions.ipv4.is_none() && versions.ipv6.is_none();
         let port = if json.port.is_empty() { "80" } else { &json.port };
         Ok(Self {
             name: Template::compile(&json.name, Unknown::Empty),
             port: Template::compile(port, Unknown::Empty),
-            refresh: json.refresh.positive().unwrap_or(REFRESH),
             ipv4: both || versions.ipv4 == Some(true),
             ipv6: both || versions.ipv6 == Some(true),
-            limits,
-            known: Mutex::default(),
+            resolver: resolver(json.resolver.as_ref(), json.dial_timeout)?,
+            cache: Cache::new(json.refresh, None, limits),
         })
     }
 
     fn asked(&self, x: &Exchange) -> (String, String) {
-        let text = |template: &Template| String::from_utf8_lossy(&template.render(x)).into_owned();
-        (text(&self.name), text(&self.port))
+        (text(&self.name, x), text(&self.port, x))
     }
 
     async fn upstreams(&self, name: String, port: String) -> Option<Vec<Arc<Upstream>>> {
-        let key = join_host_port(&name, &port);
-        if let Some(known) = self.known().get(&key)
-            && known.until > Instant::now()
-        {
-            return Some(known.upstreams.clone());
-        }
         let port_number: u16 = port.parse().ok()?;
-        let lookup = tokio::net::lookup_host((name.as_str(), port_number));
-        let addresses = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(error)) => {
-                tracing::error!(name, %error, "looking up dynamic upstreams");
-                return None;
-            }
-            Err(_) => {
-                tracing::error!(name, "looking up dynamic upstreams took too long");
-                return None;
-            }
+        let key = join_host_port(&name, &port);
+        let looking = async {
+            let addresses: Vec<IpAddr> = match &self.resolver {
+                Some(resolver) => resolver.addresses(&name).await?,
+                None => {
+                    tokio::net::lookup_host((name.as_str(), port_number)).await?.map(|a| a.ip()).collect()
+                }
+            };
+            let meant = addresses.into_iter().filter(|ip| if ip.is_ipv4() { self.ipv4 } else { self.ipv6 });
+            Ok(meant.map(|ip| SocketAddr::new(ip, port_number).to_string()).collect())
         };
-        let meant = addresses.filter(|address| if address.is_ipv4() { self.ipv4 } else { self.ipv6 });
-        let upstreams: Vec<_> = meant
-            .filter_map(|address| Upstream::fixed(&address.to_string(), self.limits).ok())
-            .map(Arc::new)
-            .collect();
-        let mut known = self.known();
-        if known.len() >= NAMES_MAX {
-            let now = Instant::now();
-            known.retain(|_, known| known.until > now);
-        }
-        // Names that all are fresh can only come from requests; one more is not remembered.
-        if known.len() < NAMES_MAX {
-            let until = Instant::now() + self.refresh;
-            known.insert(key, Known { until, upstreams: upstreams.clone() });
-        }
-        Some(upstreams)
+        self.cache.get(key, looking).await
+    }
+}
+
+impl Services {
+    fn provision(json: &SrvUpstreams, limits: Limits) -> Result<Self, ProvisionError> {
+        let compile = |text: &str| Template::compile(text, Unknown::Empty);
+        let has_labels = !json.service.is_empty() || !json.proto.is_empty();
+        Ok(Self {
+            labels: has_labels.then(|| (compile(&json.service), compile(&json.proto))),
+            name: compile(&json.name),
+            network: json.dial_network.clone(),
+            resolver: match resolver(json.resolver.as_ref(), json.dial_timeout)? {
+                Some(resolver) => resolver,
+                None => Resolver::system(),
+            },
+            cache: Cache::new(json.refresh, json.grace_period.positive(), limits),
+        })
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
+    fn asked(&self, x: &Exchange) -> String {
+        let name = text(&self.name, x);
+        match &self.labels {
+            Some((service, proto)) => format!("_{}._{}.{name}", text(service, x), text(proto, x)),
+            None => name,
+        }
+    }
+
+    async fn upstreams(&self, name: String) -> Option<Vec<Arc<Upstream>>> {
+        let looking = async {
+            let services = self.resolver.services(&name).await?;
+            let address = |srv: crate::http::dns::Srv| {
+                let address = join_host_port(&srv.target, &srv.port.to_string());
+                if self.network.is_empty() { address } else { format!("{}/{address}", self.network) }
+            };
+            Ok(services.into_iter().map(address).collect())
+        };
+        self.cache.get(name.clone(), looking).await
+    }
+}
+
+impl Cache {
+    fn new(refresh: config::Duration, grace: Option<Duration>, limits: Limits) -> Self {
+        Self { refresh: refresh.positive().unwrap_or(REFRESH), grace, limits, known: Mutex::default() }
+    }
+
+    /// What is known under `key`, or what looking comes to.
+    async fn get(
+        &self,
+        key: String,
+        looking: impl Future<Output = io::Result<Vec<String>>>,
+    ) -> Option<Vec<Arc<Upstream>>> {
+        if let Some(known) = self.look(&key) {
+            return Some(known);
+        }
+        let looked = tokio::time::timeout(LOOKUP_TIMEOUT, looking).await;
+        let found =
+            looked.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")));
+        match found {
+            Ok(addresses) => Some(self.keep(key, &addresses)),
+            Err(error) => {
+                tracing::error!(name = key, %error, "looking up dynamic upstreams");
+                self.after_failure(&key)
+            }
+        }
+    }
+
+    /// What is fresh. What is too old counts as fresh for whoever asks while the first who found it so
+    /// looks again.
+    fn look(&self, key: &str) -> Option<Vec<Arc<Upstream>>> {
+        let now = Instant::now();
+        let mut all = self.known();
+        let known = all.get_mut(key)?;
+        if known.until > now {
+            return Some(known.upstreams.clone());
+        }
+        known.until = now + LOOKUP_TIMEOUT;
+        None
+    }
+
+    fn keep(&self, key: String, addresses: &[String]) -> Vec<Arc<Upstream>> {
+        let upstream = |address: &String| match Upstream::fixed(address, self.limits) {
+            Ok(upstream) => Some(Arc::new(upstream)),
+            Err(error) => {
+                tracing::warn!(address, %error, "a record was left out");
+                None
+            }
+        };
+        let upstreams: Vec<_> = addresses.iter().filter_map(upstream).collect();
+        let mut all = self.known();
+        let now = Instant::now();
+        if all.len() >= NAMES_MAX && !all.contains_key(&key) {
+            all.retain(|_, known| known.until > now);
+        }
+        // Names that all are fresh can only come from requests; one more is not remembered.
+        if all.len() < NAMES_MAX || all.contains_key(&key) {
+            all.insert(key, Known { until: now + self.refresh, upstreams: upstreams.clone() });
+        }
+        upstreams
+    }
+
+    /// The old outcome, if it may still be used.
+    fn after_failure(&self, key: &str) -> Option<Vec<Arc<Upstream>>> {
+        let mut all = self.known();
+        let known = all.get_mut(key)?;
+        let Some(grace) = self.grace else {
+            // The next request looks again.
+            all.remove(key);
+            return None;
+        };
+        known.until = Instant::now() + grace;
+        Some(known.upstreams.clone())
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(refresh: u64, grace: Option<u64>) -> Cache {
+        let refresh = Duration::from_millis(refresh);
+        Cache {
+            refresh,
+            grace: grace.map(Duration::from_millis),
+            limits: Limits::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    async fn get(cache: &Cache, outcome: io::Result<Vec<String>>) -> Option<Vec<String>> {
+        let found = cache.get("name".into(), async { outcome }).await?;
+        Some(found.iter().map(|upstream| upstream.name.to_string()).collect())
+    }
+
+    fn found(address: &str) -> io::Result<Vec<String>> {
+        Ok(vec![address.to_owned()])
+    }
+
+    fn failed() -> io::Result<Vec<String>> {
+        Err(io::Error::other("no answer"))
+    }
+
+    #[tokio::test]
+    async fn an_outcome_is_used_until_it_is_too_old() {
+        let cache = cache(50, None);
+        assert_eq!(get(&cache, found("a:1")).await.unwrap(), ["a:1"]);
+        assert_eq!(get(&cache, found("b:1")).await.unwrap(), ["a:1"]);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(get(&cache, found("c:1")).await.unwrap(), ["c:1"]);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(get(&cache, failed()).await, None);
+        assert_eq!(get(&cache, found("d:1")).await.unwrap(), ["d:1"]);
+    }
+
+    #[tokio::test]
+    async fn within_its_grace_an_old_one_outlives_a_failure() {
+        let cache = cache(20, Some(60));
+        assert_eq!(get(&cache, failed()).await, None);
+        assert_eq!(get(&cache, found("a:1")).await.unwrap(), ["a:1"]);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(get(&cache, failed()).await.unwrap(), ["a:1"]);
+        assert_eq!(get(&cache, found("b:1")).await.unwrap(), ["a:1"]);
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        assert_eq!(get(&cache, found("b:1")).await.unwrap(), ["b:1"]);
+    }
+
+    #[tokio::test]
+    async fn one_looks_again_and_others_use_the_old_one() {
+        let cache = cache(20, None);
+        get(&cache, found("a:1")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            found("b:1")
+        };
+        let (slow, other) = tokio::join!(cache.get("name".into(), slow), get(&cache, found("c:1")));
+        assert_eq!(&*slow.unwrap()[0].name, "b:1");
+        assert_eq!(other.unwrap(), ["a:1"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_is_left_out_and_few_names_are_remembered() {
+        let cache = cache(10_000, None);
+        let both = Ok(vec!["a:1".into(), "udp/b:1".into()]);
+        assert_eq!(get(&cache, both).await.unwrap(), ["a:1"]);
+        for name in 0..NAMES_MAX + 10 {
+            cache.get(name.to_string(), async { found("a:1") }).await.unwrap();
+        }
+        assert_eq!(cache.known().len(), NAMES_MAX);
     }
 }

@@ -1,15 +1,19 @@
 //! From what is said of a transport to connections.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{HttpTransport, KeepAlive, PROXY_TAG, Tls};
-use crate::http::upstream::{Dial, ProxyVersion, TlsDial, Transport, TransportOptions};
+use super::{HttpTransport, KeepAlive, PROXIES, PROXY_TAG, Tls};
+use crate::config::NetworkAddress;
+use crate::http::dns::Resolver;
+use crate::http::upstream::{Dial, ForwardProxy, ProxyVersion, TlsDial, Transport, TransportOptions};
 use crate::http::{Exchange, Provision, ProvisionError, Template, Unknown};
 use crate::tls::ClientOptions;
 
@@ -91,7 +95,20 @@ impl Transports {
     pub fn provision(json: &HttpTransport, ctx: &mut Provision<'_>) -> Result<Self, ProvisionError> {
         refuse_what_is_missing(json)?;
         let speaks = |version: &str| json.versions.iter().any(|said| said == version);
-        let options = options(json);
+        let options = TransportOptions {
+            local_address: local_address(json)?,
+            resolver: json
+                .resolver
+                .as_ref()
+                .map(|resolver| Resolver::new(&resolver.addresses, None).map(Arc::new))
+                .transpose()
+                .map_err(ProvisionError::invalid)?,
+            forward_proxy: forward_proxy(json, ctx)?.map(Arc::new),
+            ..options(json)
+        };
+        if options.proxy_protocol.is_some() && options.forward_proxy.is_some() {
+            return Err(ProvisionError::invalid("proxy_protocol and a forward proxy can't be used together"));
+        }
         let secure = match &json.tls {
             None => None,
             Some(tls) => {
@@ -280,6 +297,70 @@ fn options(json: &HttpTransport) -> TransportOptions {
     }
 }
 
+/// Our own address towards upstreams.
+fn local_address(json: &HttpTransport) -> Result<Option<SocketAddr>, ProvisionError> {
+    let text = json.local_address.as_str();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |problem: &str| ProvisionError::invalid(format!("local_address '{text}': {problem}"));
+    if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(Some(SocketAddr::new(ip, 0)));
+    }
+    let address: NetworkAddress = text.parse().map_err(|error| wrong(&format!("{error}")))?;
+    if address.port_count() > 1 {
+        return Err(wrong("local address must be a single address, not a port range"));
+    }
+    if !matches!(&*address.network, "tcp" | "tcp4" | "tcp6") {
+        return Err(wrong("unsupported network"));
+    }
+    let host = address.host.trim_start_matches('[').trim_end_matches(']');
+    let ip = host.parse().map_err(|_| wrong("it is no IP address"))?;
+    Ok(Some(SocketAddr::new(ip, address.start_port)))
+}
+
+/// The forward proxy that upstreams are reached by.
+fn forward_proxy(json: &HttpTransport, ctx: &Provision<'_>) -> Result<Option<ForwardProxy>, ProvisionError> {
+    let url = match &json.network_proxy {
+        None if json.forward_proxy_url.is_empty() => return Ok(None),
+        None => json.forward_proxy_url.clone(),
+        Some(proxy) => match proxy.name(PROXY_TAG)? {
+            "none" => return Ok(None),
+            "url" => proxy.decode::<ProxyUrl>(PROXY_TAG)?.url,
+            name => return Err(ProvisionError::Unknown { namespace: PROXIES, name: name.to_owned() }),
+        },
+    };
+    let at = |error: String| ProvisionError::invalid(format!("network_proxy: {error}"));
+    let template = Template::compile(&url, Unknown::Empty);
+    let Some(url) = template.constant() else {
+        return Err(at("a URL that depends on the request is not available yet".into()));
+    };
+    let tls = json.tls.clone().unwrap_or_default();
+    let config = || {
+        ctx.tls()?
+            .client_config(&ClientOptions {
+                ca: tls.ca.as_ref(),
+                root_ca_pool: &tls.root_ca_pool,
+                root_ca_pem_files: &tls.root_ca_pem_files,
+                insecure_skip_verify: tls.insecure_skip_verify,
+                certificate_file: "",
+                key_file: "",
+                certificate_name: "",
+                curves: &tls.curves,
+                alpn: &[],
+            })
+            .map_err(|error| ProvisionError::invalid(error.to_string()))
+    };
+    ForwardProxy::parse(&String::from_utf8_lossy(&url), config).map(Some).map_err(at)
+}
+
+/// The JSON form of `caddy.network_proxy.url`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProxyUrl {
+    url: String,
+}
+
 /// Idle connections to each upstream. Their number in all is a limit for each upstream, too.
 fn idle_max(keep_alive: &KeepAlive) -> usize {
     let each = positive(keep_alive.max_idle_conns_per_host).unwrap_or(IDLE_MAX);
@@ -304,14 +385,9 @@ fn refuse_what_is_missing(json: &HttpTransport) -> Result<(), ProvisionError> {
     if !matches!(&*json.proxy_protocol, "" | "v1" | "v2") {
         return Err(ProvisionError::invalid("unexpected proxy protocol version"));
     }
-    let proxy = json.network_proxy.as_ref().map(|proxy| proxy.name(PROXY_TAG)).transpose()?;
     let renegotiation = json.tls.as_ref().map_or("", |tls| &tls.renegotiation);
     let missing = [
         ("versions 3", json.versions.iter().any(|version| version == "3")),
-        ("resolvers", json.resolver.is_some()),
-        ("forward_proxy_url", !json.forward_proxy_url.is_empty()),
-        ("network_proxy", proxy.is_some_and(|name| name != "none")),
-        ("local_address", !json.local_address.is_empty()),
         ("tls_renegotiation", !matches!(renegotiation, "" | "never")),
     ];
     match missing.iter().find(|(_, said)| *said) {
