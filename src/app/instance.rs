@@ -208,7 +208,7 @@ impl Instance {
             provisioned;
         let moved = match admin.address() {
             Some(address) if !running.admin.as_ref().is_some_and(|now| now.is_at(address)) => {
-                let bound = Bound::open(address);
+                let bound = Bound::open(address).await;
                 Some(bound.map_err(|source| LoadError::Admin { address: address.to_string(), source })?)
             }
             _ => None,

@@ -1,9 +1,10 @@
 //! Logs sent to a socket: a collector's TCP port, a UDP port, a unix socket.
 
 use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use super::modules::default_encoder;
@@ -110,7 +111,8 @@ impl Connection {
         let path = || address.unix_path().map(|(path, _)| path).map_err(io::Error::other);
         match address.network.as_str() {
             "unix" => {
-                let stream = UnixStream::connect(path()?)?;
+                let path = path()?.to_owned();
+                let stream = within(timeout, move || UnixStream::connect(path))?;
                 stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
                 Ok(Self::Unix(stream))
             }
@@ -121,7 +123,7 @@ impl Connection {
                 Ok(Self::UnixDatagram(socket))
             }
             "udp" | "udp4" | "udp6" => {
-                let to = host_port.to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+                let to = *resolve(&host_port, timeout)?.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
                 let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
                 let socket = UdpSocket::bind(any)?;
                 socket.connect(to)?;
@@ -129,7 +131,7 @@ impl Connection {
             }
             "tcp" | "tcp4" | "tcp6" => {
                 let mut error = io::ErrorKind::AddrNotAvailable.into();
-                for to in host_port.to_socket_addrs()? {
+                for to in resolve(&host_port, timeout)? {
                     match TcpStream::connect_timeout(&to, timeout) {
                         Ok(stream) => {
                             stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
@@ -157,6 +159,32 @@ impl Connection {
     }
 }
 
+/// The addresses of a host. The system looks names up as long as it likes; we wait so long.
+fn resolve(host_port: &str, limit: Duration) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host_port.parse() {
+        return Ok(vec![address]);
+    }
+    let host_port = host_port.to_owned();
+    within(limit, move || host_port.to_socket_addrs().map(Iterator::collect))
+}
+
+/// Does what may block on a thread of its own, and waits for it so long. A thread that hangs ends with
+/// what it hangs on.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done, outcome) = sync_channel(1);
+    std::thread::Builder::new().name("log-dial".into()).spawn(move || {
+        // Nobody may be waiting any more.
+        let _ = done.send(work());
+    })?;
+    match outcome.recv_timeout(limit) {
+        Ok(outcome) => outcome,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead as _, BufReader};
@@ -167,6 +195,20 @@ mod tests {
     fn options(address: &str, soft_start: bool) -> NetOptions {
         let address = NetworkAddress::parse_with_defaults(address, "tcp", 0).unwrap();
         NetOptions { address, dial_timeout: Some(Duration::from_secs(5)), soft_start }
+    }
+
+    #[test]
+    fn what_hangs_is_given_up_in_time() {
+        assert_eq!(within(Duration::from_secs(5), || Ok(7)).unwrap(), 7);
+        let hanging = || {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(())
+        };
+        let error = within(Duration::from_millis(50), hanging).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let address = SocketAddr::from(([127, 0, 0, 1], 9));
+        assert_eq!(resolve("127.0.0.1:9", Duration::ZERO).unwrap(), [address]);
+        assert!(resolve("localhost:9", Duration::from_secs(5)).unwrap().contains(&address));
     }
 
     fn batch(entries: &[&str]) -> Batch {

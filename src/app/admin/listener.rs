@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::NetworkAddress;
-use crate::http::serve::listen_unix;
+use crate::http::serve::{LOOKUP_TIMEOUT, listen_unix};
 
 /// So many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -48,8 +48,18 @@ impl Bound {
     /// instances never answer at one admin address in turn.
     ///
     /// # Errors
-    /// The address can't be had.
-    pub fn open(address: &NetworkAddress) -> io::Result<Self> {
+    /// The address can't be had, or its name takes too long to look up.
+    pub async fn open(address: &NetworkAddress) -> io::Result<Self> {
+        let address = address.clone();
+        // Looking up a name may take any time.
+        let opening = tokio::task::spawn_blocking(move || Self::open_now(&address));
+        match tokio::time::timeout(LOOKUP_TIMEOUT, opening).await {
+            Ok(opened) => opened.map_err(io::Error::other)?,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "looking up the name took too long")),
+        }
+    }
+
+    fn open_now(address: &NetworkAddress) -> io::Result<Self> {
         let socket = if address.is_unix() {
             let (path, mode) = address.unix_path().map_err(io::Error::other)?;
             let path = Path::new(path);
@@ -122,18 +132,18 @@ mod tests {
 
     use super::*;
 
-    fn open(address: &str) -> io::Result<Bound> {
-        Bound::open(&address.parse().unwrap())
+    async fn open(address: &str) -> io::Result<Bound> {
+        Bound::open(&address.parse().unwrap()).await
     }
 
     #[tokio::test]
     async fn localhost_is_its_ipv4_address() {
-        let bound = open("localhost:0").unwrap();
+        let bound = open("localhost:0").await.unwrap();
         let actual = bound.actual_address();
         assert_ne!(actual.start_port, 0);
         let Listening::Tcp(listener) = &bound.socket else { panic!("no TCP socket") };
         assert_eq!(listener.local_addr().unwrap().ip(), std::net::Ipv4Addr::LOCALHOST);
-        let again = open(&actual.to_string());
+        let again = open(&actual.to_string()).await;
         assert_eq!(again.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
     }
 
@@ -142,9 +152,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
         let address = format!("unix/{}", path.display());
-        let bound = open(&address).unwrap();
+        let bound = open(&address).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o200);
-        let again = open(&address);
+        let again = open(&address).await;
         assert_eq!(again.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
         drop(bound);
         assert!(!path.exists());
@@ -155,10 +165,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dead = directory.path().join("dead.sock");
         drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-        assert!(open(&format!("unix/{}|0220", dead.display())).is_ok());
+        assert!(open(&format!("unix/{}|0220", dead.display())).await.is_ok());
         let file = directory.path().join("file");
         fs::write(&file, "kept").unwrap();
-        assert!(open(&format!("unix/{}", file.display())).is_err());
+        assert!(open(&format!("unix/{}", file.display())).await.is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
     }
 }

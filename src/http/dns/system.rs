@@ -47,7 +47,8 @@ pub(super) fn settings(text: &str) -> Settings {
                     words.filter(|word| *word != ".").take(SEARCH_MAX).map(str::to_owned).collect();
             }
             Some("options") => {
-                let dots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok()).last();
+                let dots =
+                    words.filter_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok()).next_back();
                 settings.dots = dots.map_or(settings.dots, |dots| dots.min(15));
             }
             _ => {}

@@ -81,7 +81,7 @@ impl Engine {
             match self.slot(&name) {
                 Some(slot) => kept.push((slot, bound)),
                 None => {
-                    let (sockets, place) = match self.open(&listen.address) {
+                    let (sockets, place) = match self.open(&listen.address).await {
                         Ok(opened) => opened,
                         Err(source) => {
                             fresh.iter().for_each(|(_, slot, _)| slot.close());
@@ -137,7 +137,7 @@ impl Engine {
         addresses
     }
 
-    fn open(&self, address: &NetworkAddress) -> io::Result<(Vec<Listener>, Place)> {
+    async fn open(&self, address: &NetworkAddress) -> io::Result<(Vec<Listener>, Place)> {
         if address.is_unix() {
             let (path, mode) = address.unix_path().map_err(io::Error::other)?;
             let first = listener::listen_unix(path.as_ref(), mode)?;
@@ -147,7 +147,7 @@ impl Engine {
             let listeners = std::iter::once(first).chain(others).map(Listener::Unix).collect();
             return Ok((listeners, Place::Unix(path.into())));
         }
-        let (listeners, local) = listener::listen_tcp(address, self.workers.len())?;
+        let (listeners, local) = listener::listen_tcp(listener::locate(address).await?, self.workers.len())?;
         if address.start_port == 0 {
             tracing::info!(target: "http", input_address = %address, actual_address = %local, "port 0 listener");
         }

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
@@ -20,6 +21,9 @@ use tokio::net::UnixStream;
 use crate::config::NetworkAddress;
 use crate::http::Server;
 use crate::tls::ConnectionPolicies;
+
+/// A name that is listened at must have been looked up within this time.
+pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// So many connections may wait to be accepted; the kernel lowers it to its own bound.
 const BACKLOG: i32 = 4096;
@@ -99,17 +103,28 @@ pub(super) enum Listener {
 /// them, so that no two workers share a queue.
 ///
 /// Returns the address too: if the port was to be chosen, it has been.
-pub(super) fn listen_tcp(
-    address: &NetworkAddress,
-    workers: usize,
-) -> io::Result<(Vec<Listener>, SocketAddr)> {
-    let first = socket(resolve(address)?)?;
+pub(super) fn listen_tcp(address: SocketAddr, workers: usize) -> io::Result<(Vec<Listener>, SocketAddr)> {
+    let first = socket(address)?;
     let local = first.local_addr()?;
     let mut listeners = vec![Listener::Tcp(first)];
     for _ in 1..workers {
         listeners.push(Listener::Tcp(socket(local)?));
     }
     Ok((listeners, local))
+}
+
+/// Where an address is. A name is looked up on the blocking pool, and not for ever.
+pub(super) async fn locate(address: &NetworkAddress) -> io::Result<SocketAddr> {
+    let host = address.host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() || host.parse::<IpAddr>().is_ok() {
+        return resolve(address);
+    }
+    let address = address.clone();
+    let looking = tokio::task::spawn_blocking(move || resolve(&address));
+    match tokio::time::timeout(LOOKUP_TIMEOUT, looking).await {
+        Ok(found) => found.map_err(io::Error::other)?,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "looking up the name took too long")),
+    }
 }
 
 /// Without a host, all addresses of both families, as in Go.

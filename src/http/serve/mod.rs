@@ -20,6 +20,6 @@ mod wrappers;
 pub use engine::{Engine, Listen, ListenError};
 pub use guard::WireLimits;
 pub(super) use head::is_authority;
-pub(crate) use listener::listen_unix;
+pub(crate) use listener::{LOOKUP_TIMEOUT, listen_unix};
 pub use wire::Wire;
 pub(super) use wrappers::Wrappers;
