@@ -22,7 +22,7 @@ use super::Reason;
 use super::decode::{Chunked, Framing, Piece, framing};
 use super::dial::UpstreamIo;
 use super::error::UpstreamErrorKind;
-use super::pool::{self, PoolKey};
+use super::pool::{self, IdleLimits, PoolKey};
 use super::upload::Upload;
 use crate::http::{Body, BodyError};
 
@@ -42,8 +42,7 @@ thread_local! {
 pub(super) struct H1 {
     io: UpstreamIo,
     pub(super) key: PoolKey,
-    idle_max: usize,
-    idle_keep: Duration,
+    pub(super) idle: IdleLimits,
     /// Bytes read and not yet decoded.
     rest: Bytes,
     framing: Framing,
@@ -64,12 +63,11 @@ pub(super) struct Head {
 }
 
 impl H1 {
-    pub(super) fn new(io: UpstreamIo, key: PoolKey, idle_max: usize, idle_keep: Duration) -> Self {
+    pub(super) fn new(io: UpstreamIo, key: PoolKey, idle: IdleLimits) -> Self {
         Self {
             io,
             key,
-            idle_max,
-            idle_keep,
+            idle,
             rest: Bytes::new(),
             framing: Framing::Length(0),
             upload: None,
@@ -198,10 +196,9 @@ impl H1 {
     /// Back to the pool, if nothing is in doubt; closed otherwise.
     fn finish(self: Box<Self>) {
         if self.reusable && self.upload.is_none() && self.rest.is_empty() {
-            let (most, keep) = (self.idle_max, self.idle_keep);
             let mut conn = self;
             conn.reused = true;
-            pool::put(conn, most, keep);
+            pool::put(conn);
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Weak;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -24,14 +25,27 @@ use crate::http::BodyError;
 
 thread_local! {
     /// Sessions that stand. One carries many requests, so there is at most one for each key.
-    static SESSIONS: RefCell<HashMap<PoolKey, SendRequest<Body>>> = RefCell::new(HashMap::new());
+    static SESSIONS: RefCell<HashMap<PoolKey, Session>> = RefCell::new(HashMap::new());
+}
+
+/// A session, which is kept as long as its transport is there.
+struct Session {
+    sender: SendRequest<Body>,
+    alive: Weak<()>,
+}
+
+/// Lets go of sessions that have ended or that nobody can use any more. They end after their present requests.
+pub(super) fn sweep() {
+    SESSIONS.with_borrow_mut(|sessions| {
+        sessions.retain(|_, session| !session.sender.is_closed() && session.alive.strong_count() > 0);
+    });
 }
 
 /// A session that is still open.
 pub(super) fn session(key: &PoolKey) -> Option<SendRequest<Body>> {
     SESSIONS.with_borrow_mut(|sessions| {
-        sessions.retain(|_, session| !session.is_closed());
-        sessions.get(key).cloned()
+        sessions.retain(|_, session| !session.sender.is_closed());
+        sessions.get(key).map(|session| session.sender.clone())
     })
 }
 
@@ -40,6 +54,7 @@ pub(super) async fn connect(
     key: &PoolKey,
     io: UpstreamIo,
     options: &TransportOptions,
+    alive: Weak<()>,
 ) -> Result<SendRequest<Body>, UpstreamError> {
     let shaking = handshake(TokioExecutor::new(), TokioIo::new(io));
     let limit = options.dial_timeout.unwrap_or(std::time::Duration::from_secs(30));
@@ -54,7 +69,8 @@ pub(super) async fn connect(
         }
     });
     if options.keep_alive {
-        SESSIONS.with_borrow_mut(|sessions| sessions.insert(key.clone(), session.clone()));
+        let kept = Session { sender: session.clone(), alive };
+        SESSIONS.with_borrow_mut(|sessions| sessions.insert(key.clone(), kept));
     }
     Ok(session)
 }

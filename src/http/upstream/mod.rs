@@ -36,11 +36,11 @@ pub(super) use encode::field as write_field;
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use forward_proxy::ForwardProxy;
 pub use h1::UpstreamBody;
-pub(crate) use pool::sweep;
+
 pub use proxy_header::ProxyVersion;
 
 use h1::{H1, Head, Patience, ReadHead};
-use pool::PoolKey;
+use pool::{IdleLimits, PoolKey};
 use upload::{BodyLength, Upload};
 
 use super::dns::Resolver;
@@ -132,6 +132,8 @@ impl Default for TransportOptions {
 pub struct Transport {
     id: u64,
     options: TransportOptions,
+    /// Idle connections go once this is gone, since nobody can use them any more.
+    alive: Arc<()>,
 }
 
 /// A request as an upstream is to see it.
@@ -191,7 +193,7 @@ impl Transport {
     /// A transport with pools of its own.
     pub fn new(options: TransportOptions) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), options }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), options, alive: Arc::default() }
     }
 
     /// The options that it was made with.
@@ -247,11 +249,13 @@ impl Transport {
     ) -> Result<Response, UpstreamError> {
         let io = dial::connect(dial, &self.options, client).await?;
         if self.options.h2c || io.is_h2() {
-            let session = h2::connect(&key, io, &self.options).await?;
+            let session = h2::connect(&key, io, &self.options, Arc::downgrade(&self.alive)).await?;
             return h2::round_trip(session, &self.options, request, body).await;
         }
         let idle_max = if self.options.keep_alive { self.options.idle_max } else { 0 };
-        let conn = Box::new(H1::new(io, key, idle_max, self.options.idle_keep));
+        let idle =
+            IdleLimits { most: idle_max, keep: self.options.idle_keep, alive: Arc::downgrade(&self.alive) };
+        let conn = Box::new(H1::new(io, key, idle));
         self.over_h1(conn, request, body, on_interim).await
     }
 
@@ -325,6 +329,13 @@ impl Transport {
         }
         Err(UpstreamErrorKind::BadAnswer("too many interim answers"))
     }
+}
+
+/// Closes idle connections that are too old, were closed from the other side, or that nobody can use any
+/// more; to be called every second or so.
+pub(crate) fn sweep() {
+    pool::sweep();
+    h2::sweep();
 }
 
 /// Writes as much of the head as the socket takes at once. Returns whether it took any.

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -25,6 +26,16 @@ struct Idle {
     expires: Instant,
 }
 
+/// How many idle connections are kept, and how long.
+pub(super) struct IdleLimits {
+    /// So many of a kind.
+    pub(super) most: usize,
+    /// So long.
+    pub(super) keep: Duration,
+    /// At most as long as their transport is there.
+    pub(super) alive: Weak<()>,
+}
+
 thread_local! {
     // Every request looks here twice, and SipHash costs more than the rest of a look.
     static POOL: RefCell<HashMap<PoolKey, Vec<Idle>, RandomState>> = RefCell::default();
@@ -44,9 +55,13 @@ pub(super) fn take(key: &PoolKey) -> Option<Box<H1>> {
     })
 }
 
-/// Keeps a connection for the next request, at most `most` of a kind and `keep` long.
-pub(super) fn put(conn: Box<H1>, most: usize, keep: Duration) {
-    let expires = Instant::now() + keep;
+/// Keeps a connection for the next request, within its limits.
+pub(super) fn put(conn: Box<H1>) {
+    if conn.idle.alive.strong_count() == 0 {
+        return;
+    }
+    let most = conn.idle.most;
+    let expires = Instant::now() + conn.idle.keep;
     POOL.with_borrow_mut(|pool| {
         let idle = match pool.get_mut(&conn.key) {
             Some(idle) => idle,
@@ -61,12 +76,13 @@ pub(super) fn put(conn: Box<H1>, most: usize, keep: Duration) {
     });
 }
 
-/// Closes what is too old or was closed from the other side; to be called every second or so.
-pub(crate) fn sweep() {
+/// Closes what is too old, was closed from the other side, or has lost its transport.
+pub(super) fn sweep() {
     let now = Instant::now();
     POOL.with_borrow_mut(|pool| {
         pool.retain(|_, idle| {
-            idle.retain_mut(|idle| idle.expires > now && idle.conn.is_quiet());
+            let is_of_use = |idle: &Idle| idle.expires > now && idle.conn.idle.alive.strong_count() > 0;
+            idle.retain_mut(|idle| is_of_use(idle) && idle.conn.is_quiet());
             !idle.is_empty()
         });
     });

@@ -112,6 +112,27 @@ fn transport() -> Transport {
 }
 
 #[test]
+fn idle_connections_go_with_their_transport() {
+    let upstream = Upstream::start(&["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"; 2]);
+    block_on(async {
+        let (first, second) = (transport(), transport());
+        get(&first, &upstream.dial).await.unwrap();
+        assert_eq!(upstream.saw().0, 0);
+        sweep();
+        // As long as the transport is there, nothing happens to its connection.
+        assert!(upstream.seen.try_recv().is_err());
+        let answer = send(&first, &upstream.dial, Method::GET, Body::Empty).await.unwrap();
+        drop(first);
+        sweep();
+        assert_eq!(text(answer).await.unwrap(), "one");
+        assert_eq!(upstream.saw().0, 0);
+        sweep();
+        assert_eq!(upstream.saw(), (0, String::new()));
+        drop(second);
+    });
+}
+
+#[test]
 fn a_kept_connection_serves_the_next_request() {
     let script = [
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none",

@@ -5,6 +5,7 @@ mod balance;
 mod encode;
 mod fastcgi;
 mod intercept;
+mod interop;
 mod lookups;
 mod proxy_protocol;
 mod streams;
