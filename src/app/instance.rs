@@ -14,12 +14,14 @@ use super::config_tree::{ConfigTree, Edit, TreeError};
 use super::provision::{self, LoadError, Provisioned};
 use super::source::Origin;
 use super::{autosave, notify};
-use crate::http::Engine;
+use crate::http::{Engine, upstream};
 use crate::log;
 use crate::metrics;
 use crate::module::Registry;
 use crate::tls::{self, TrustStore};
 
+/// How often idle connections to upstreams are looked at.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The path of the whole configuration.
 const WHOLE: &str = "/config/";
 
@@ -220,6 +222,7 @@ impl Instance {
         metrics::loaded();
         let mut tasks = JoinSet::new();
         background.into_iter().for_each(|work| drop(tasks.spawn(work)));
+        tasks.spawn(sweep());
         running.generation = Generation { grace, delay, _background: tasks };
         *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls.clone());
         if self.trust_store.get().is_some() {
@@ -358,4 +361,15 @@ fn is_same(known: &Origin, other: &Origin) -> bool {
     }
     let name = |origin: &Origin| Path::new(&origin.file).file_name().map(ToOwned::to_owned);
     known.file == other.file || (name(known).is_some() && name(known) == name(other))
+}
+
+/// Closes what work beside the requests, such as health checks, has left of connections to upstreams. Workers
+/// do that for their own.
+async fn sweep() {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        upstream::sweep();
+    }
 }

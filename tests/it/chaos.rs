@@ -255,3 +255,17 @@ fn upstreams_that_die_and_reloads_fail_no_request() {
         assert!(after < before + 24 * 1024, "{before} KiB became {after} KiB");
     }
 }
+
+#[test]
+fn reloads_leave_no_connection_behind() {
+    let stage = Stage::set();
+    let before = stage.figures().0;
+    for number in 2..32 {
+        stage.reload(number);
+        // Time for a health check of each upstream.
+        thread::sleep(Duration::from_millis(60));
+    }
+    // The last configuration's checks keep a connection to each upstream.
+    let allowed = before.map(|count| count + stage.ports.len());
+    eventually("descriptors are given back", || (stage.figures().0 <= allowed).then_some(()));
+}
