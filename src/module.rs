@@ -59,6 +59,8 @@ pub struct Registry {
     pub logs: log::Modules,
     /// Everything that can be written in a Caddyfile.
     pub vocabulary: Vocabulary,
+    /// Every row of the tables, in their order.
+    pub modules: Vec<&'static Module>,
     /// Namespaces and names of what is written inside other modules, and runs.
     submodules: BTreeSet<(&'static str, &'static str)>,
 }
@@ -78,6 +80,7 @@ impl Registry {
         }
         Self {
             vocabulary,
+            modules: modules().collect(),
             submodules: modules().flat_map(runnable_submodules).collect(),
             handlers: modules().filter_map(|m| m.handler.as_ref()).map(|row| (row.id, row)).collect(),
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),

@@ -131,6 +131,10 @@ impl Automation {
             let certificate = self.policies[policy].obtain(name)?;
             managed.push(Managed { name: (*name).clone(), policy, certificate });
         }
+        if let Some(open) = self.policies.iter().find(|policy| policy.on_demand && policy.subjects.is_empty())
+        {
+            open.obtain("any name that a client asks for")?;
+        }
         for entry in &managed {
             store.put(entry.certificate.clone(), None);
         }

@@ -6,7 +6,7 @@ use crate::support::repository;
 
 /// A name as what it is used.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Use {
+pub enum Use {
     Directive(String),
     Matcher(String),
     GlobalOption(String),
@@ -16,7 +16,7 @@ enum Use {
 const NEED_A_PLUGIN: &[&str] = &["acme_dns", "dns", "filesystem"];
 
 /// What a Caddyfile uses, by its lines: goldens are laid out, and have one thing to a line.
-fn uses(caddyfile: &str) -> BTreeSet<Use> {
+pub fn uses(caddyfile: &str) -> BTreeSet<Use> {
     let mut found = BTreeSet::new();
     // What the blocks are that the line stands in.
     let mut open: Vec<&str> = Vec::new();

@@ -2,7 +2,9 @@
 //!
 //! A block of `request` behind one of `caddyfile` is sent to a gateway with that Caddyfile, and the block of
 //! `response` behind it is the answer: the status, header fields that must be among the answer's, an empty line, the
-//! body. In the Caddyfiles of pages the port is 8080, and there is a certificate: `cert.pem`, `key.pem`, and
+//! body. A block of `caddyfile idle` is about something that is taken and has no effect. One of `caddyfile refused` can
+//! be adapted, and is refused when it is loaded; one of `caddyfile unknown` can't be adapted either, since it needs a
+//! plugin. In the Caddyfiles of pages the port is 8080, and there is a certificate: `cert.pem`, `key.pem`, and
 //! `clients-ca.pem` for clients.
 
 use std::path::Path;
@@ -10,13 +12,22 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::{Answer, eventually, free_port, gateway_binary, get, repository};
 
+/// Caddyfiles that run.
+pub const CADDYFILE: &str = "caddyfile";
+/// Caddyfiles that run, without what they are about having an effect.
+pub const IDLE: &str = "caddyfile idle";
+/// Caddyfiles that adapt, and don't run.
+pub const REFUSED: &str = "caddyfile refused";
+/// Caddyfiles that need something that isn't there.
+pub const UNKNOWN: &str = "caddyfile unknown";
+
 /// A fenced block: its language and its text.
-struct Block {
-    language: String,
-    text: String,
+pub struct Block {
+    pub language: String,
+    pub text: String,
 }
 
-fn blocks(page: &str) -> Vec<Block> {
+pub fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -50,22 +61,37 @@ fn command(args: &[&str], folder: &Path) -> Result<(), String> {
     ))
 }
 
-/// Checks a Caddyfile; whether it and its requests are fine.
-fn check(caddyfile: &str, exchanges: &[(&str, &str)]) -> Result<(), String> {
+/// A folder with a Caddyfile and the files that pages speak of.
+fn folder_with(caddyfile: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let certificate = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
-    for name in ["cert.pem", "clients-ca.pem"] {
-        std::fs::write(folder.path().join(name), certificate.cert.pem()).unwrap();
-    }
-    std::fs::write(folder.path().join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
-    std::fs::write(folder.path().join("Caddyfile"), caddyfile).unwrap();
-    // The files that pages about TLS speak of.
     let pair = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
     for file in ["cert.pem", "clients-ca.pem"] {
         std::fs::write(folder.path().join(file), pair.cert.pem()).unwrap();
     }
     std::fs::write(folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.path().join("Caddyfile"), caddyfile).unwrap();
+    folder
+}
+
+/// Checks a Caddyfile of which the page says that it is refused: when it is adapted, or not before it is loaded.
+fn check_refused(caddyfile: &str, adapts: bool) -> Result<(), String> {
+    let folder = folder_with(caddyfile);
+    command(&["fmt", "--diff"], folder.path())?;
+    match (command(&["adapt"], folder.path()), adapts) {
+        (Err(error), true) => return Err(format!("it can't be adapted: {error}")),
+        (Ok(()), false) => return Err("it can be adapted".to_owned()),
+        _ => {}
+    }
+    match command(&["validate"], folder.path()) {
+        Ok(()) => Err("it is not refused; is it to be a plain `caddyfile`?".to_owned()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Checks a Caddyfile; whether it and its requests are fine.
+fn check(caddyfile: &str, exchanges: &[(&str, &str)]) -> Result<(), String> {
+    let folder = folder_with(caddyfile);
+    let port = free_port();
     command(&["fmt", "--diff"], folder.path())?;
     command(&["validate", "--config", "Caddyfile"], folder.path())?;
     if exchanges.is_empty() {
@@ -121,7 +147,9 @@ fn the_caddyfiles_of_all_pages_do_what_the_pages_say() {
     for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         let blocks = blocks(&std::fs::read_to_string(&path).unwrap());
         pages += 1;
-        for (at, block) in blocks.iter().enumerate().filter(|(_, block)| block.language == "caddyfile") {
+        for (at, block) in
+            blocks.iter().enumerate().filter(|(_, block)| block.language.starts_with(CADDYFILE))
+        {
             let mut exchanges = Vec::new();
             let mut rest = &blocks[at + 1..];
             while let [request, response, after @ ..] = rest
@@ -130,7 +158,13 @@ fn the_caddyfiles_of_all_pages_do_what_the_pages_say() {
                 exchanges.push((request.text.as_str(), response.text.as_str()));
                 rest = after;
             }
-            if let Err(problem) = check(&block.text, &exchanges) {
+            let checked = match block.language.as_str() {
+                CADDYFILE | IDLE => check(&block.text, &exchanges),
+                REFUSED => check_refused(&block.text, true),
+                UNKNOWN => check_refused(&block.text, false),
+                other => Err(format!("blocks of {other:?} mean nothing")),
+            };
+            if let Err(problem) = checked {
                 wrong.push(format!("{}:\n{}{problem}", path.display(), block.text));
             }
         }
@@ -147,5 +181,10 @@ fn a_page_that_is_wrong_is_noticed() {
         assert!(check(caddyfile, &[("GET /\n", response)]).is_err(), "{response}");
     }
     assert!(check(":8080 {\nrespond 200\n}\n", &[]).is_err(), "it is not formatted");
-    assert!(check(":8080 {\n\twarp 9\n}\n", &[]).is_err(), "there is no such directive");
+    let nowhere = ":8080 {\n\twarp 9\n}\n";
+    assert!(check(nowhere, &[]).is_err(), "there is no such directive");
+    assert_eq!(check_refused(nowhere, false), Ok(()));
+    assert!(check_refused(nowhere, true).is_err(), "it can't be adapted");
+    assert!(check_refused(caddyfile, true).is_err(), "it is not refused");
+    assert!(check_refused(caddyfile, false).is_err(), "it is not refused");
 }

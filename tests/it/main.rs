@@ -9,6 +9,7 @@ mod cli;
 mod coverage;
 mod demo;
 mod docs;
+mod docs_table;
 mod entrypoint;
 mod files;
 mod errors;

@@ -181,6 +181,10 @@ fn what_only_others_could_issue_is_refused_by_name() {
         assert!(error.contains(authority) && error.contains(advice), "{error}");
     }
     assert!(fixture.held().is_empty());
+    let policies =
+        json!([{"subjects": ["a.test"], "issuers": [{"module": "internal"}]}, {"on_demand": true}]);
+    let error = refused(policies, "a.test");
+    assert!(error.starts_with("any name that a client asks for needs a certificate from "), "{error}");
 }
 
 #[test]
