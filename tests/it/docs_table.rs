@@ -17,7 +17,7 @@ const TABLE: &str = "docs/directives.md";
 const OPTIONS: &str = "global-options.md";
 
 /// Directives without a page so far. None of them runs.
-const NO_PAGE_YET: &[&str] = &["encode", "file_server", "metrics", "php_fastcgi"];
+const NO_PAGE_YET: &[&str] = &["file_server", "metrics", "php_fastcgi"];
 
 /// Where modules that are written inside others are described.
 const PLACES: &[(&str, &str, &str)] = &[
