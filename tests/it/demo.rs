@@ -28,8 +28,15 @@ fn command(port: u16, model_port: u16) -> Command {
 }
 
 impl Demo {
-    /// Starts it and reads what it says, to the last line.
-    fn start(prepare: impl FnOnce(&mut Command) -> &mut Command) -> Demo {
+    /// Starts it and reads what it says, to the last line. A port that another test has taken meanwhile is no failure.
+    fn start(prepare: impl Fn(&mut Command) -> &mut Command) -> Demo {
+        eventually("a free port", || match Demo::try_start(&prepare) {
+            Err(said) if said.contains(" is in use") => None,
+            started => Some(started.unwrap_or_else(|said| panic!("the demo ended: {said}"))),
+        })
+    }
+
+    fn try_start(prepare: impl Fn(&mut Command) -> &mut Command) -> Result<Demo, String> {
         let port = free_port();
         let mut command = command(port, free_port());
         let child = prepare(&mut command).spawn().expect("it starts");
@@ -39,12 +46,12 @@ impl Demo {
             let Some(line) = lines.next().transpose().expect("text") else {
                 let mut said = String::new();
                 _ = demo.child.stderr.take().expect("piped").read_to_string(&mut said);
-                panic!("the demo ended: {said}");
+                return Err(said);
             };
             demo.text.push_str(&line);
             demo.text.push('\n');
         }
-        demo
+        Ok(demo)
     }
 
     /// The key that it printed.

@@ -144,6 +144,11 @@ impl Peer {
         String::from_utf8(bytes).unwrap()
     }
 
+    fn skip(&mut self, count: usize) {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).unwrap();
+    }
+
     /// A chunk's data; empty for the last one.
     fn chunk(&mut self) -> String {
         let size = usize::from_str_radix(self.line().trim_end(), 16).unwrap();
