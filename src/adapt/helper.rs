@@ -7,6 +7,7 @@ use std::rc::Rc;
 use tollgate_grammar::{Files, Mistakes, Place};
 
 use super::expectation::expect;
+use super::outline::Outliner;
 use super::read_on::{READINGS_MAX, read_on};
 use super::routes::build_subroute;
 use super::trace::{Trace, TracedOut};
@@ -26,6 +27,8 @@ pub(super) struct Notes {
     pub(super) not_runnable: RefCell<Vec<Error>>,
     /// What came out of which tokens, if somebody asks.
     pub(super) trace: Option<Trace>,
+    /// What was written where, if somebody asks.
+    pub(super) outliner: Outliner,
 }
 
 /// What adapting one Caddyfile shares from its first directive to its last.
@@ -346,6 +349,7 @@ impl<'a> Helper<'a> {
             let (definitions, directives): (Vec<_>, Vec<_>) =
                 segments.into_iter().partition(super::matchers::is_definition);
             for definition in definitions {
+                self.session.notes.outliner.matcher(&definition);
                 if let Err(error) = self.session.define_matcher(definition, &mut matchers) {
                     mistakes.add(error);
                 }
@@ -411,10 +415,13 @@ impl<'a> Helper<'a> {
     /// Reads the directive `row`, whose name the cursor stands before.
     fn directive_at_cursor(&mut self, row: &'static super::Directive) -> Result<Vec<Said>, Error> {
         let name = self.cursor.peek().cloned();
+        let line = self.session.notes.outliner.line(self.cursor.tokens());
+        self.session.notes.outliner.begin();
         let values = match row.parse {
             Parse::Handler(parse) => self.handler_directive(parse),
             Parse::Routes(parse) | Parse::Site(parse) => parse(self),
         };
+        let written = self.session.notes.outliner.end_directive(line);
         let values = values.map_err(|error| {
             let error = error.context(format!("parsing caddyfile tokens for '{}'", row.name));
             let error = match &name {
@@ -428,7 +435,7 @@ impl<'a> Helper<'a> {
         }
         // `handle_path` is sorted and grouped as if it were `handle`.
         let directive = if row.name == "handle_path" { "handle" } else { row.name };
-        Ok(values.into_iter().map(|value| Said { directive, value }).collect())
+        Ok(values.into_iter().map(|value| Said { directive, value, written: written.clone() }).collect())
     }
 
     /// Notes what a directive gives that nothing can run so far.

@@ -23,6 +23,7 @@ mod literal;
 mod logs;
 mod matchers;
 mod options;
+mod outline;
 mod provenance;
 mod read_on;
 mod reader;
@@ -44,6 +45,7 @@ pub use helper::{Helper, MatcherToken};
 pub use issuers::default_acme_issuers;
 pub use literal::{STAR, matcher_text};
 pub use options::{AutoHttpsOption, Options, ServerOptions, StorageClean};
+pub use outline::{Block, Line, Outline, ServerOutline, SiteOutline, Step, Written};
 pub use reader::{MatcherReader, OptionReader, SubmoduleReader};
 pub use shorthands::shorthand_of;
 pub use site_address::SiteAddress;
@@ -80,6 +82,22 @@ pub fn adapt(
     files: &dyn Files,
 ) -> Result<Adapted, Error> {
     adapt_noting(name, text, vocabulary, env, files, &helper::Notes::default())
+}
+
+/// Adapts a Caddyfile like [`adapt`], and says which line of it became what.
+///
+/// # Errors
+/// The first thing that is wrong with it, with its place.
+pub fn explain(
+    name: &str,
+    text: &str,
+    vocabulary: &Vocabulary,
+    env: &dyn Env,
+    files: &dyn Files,
+) -> Result<(Adapted, Outline), Error> {
+    let notes = helper::Notes { outliner: outline::Outliner::asked(), ..helper::Notes::default() };
+    let adapted = adapt_noting(name, text, vocabulary, env, files, &notes)?;
+    Ok((adapted, notes.outliner.into_outline()))
 }
 
 fn adapt_noting(

@@ -28,6 +28,7 @@ pub(super) fn build_subroute(
         }
         sort_routes(said, order);
     }
+    session.notes.outliner.steps(said);
     let groups = exclusive_groups(said, session);
     let mut routes = RouteList::new();
     for one in said.iter() {
@@ -44,12 +45,15 @@ pub(super) fn build_subroute(
     Ok(Subroute { routes: consolidate(routes), errors: None })
 }
 
+/// Directives of which only the first that matches runs.
+pub(super) const EXCLUSIVE: [&str; 3] = ["handle", "rewrite", "root"];
+
 /// The groups of directives of which only the first that matches runs; empty where there is only one to run.
 ///
 /// They are counted in the order of their names, so that the numbers are Caddy's. `rewrite` is in a group even
 /// alone, since what it does must not melt into its neighbours.
 fn exclusive_groups(said: &[Said], session: &Session<'_>) -> [(&'static str, String); 3] {
-    ["handle", "rewrite", "root"].map(|directive| {
+    EXCLUSIVE.map(|directive| {
         let count = said.iter().filter(|one| one.directive == directive).count();
         let grouped = count > 1 || directive == "rewrite";
         (directive, if grouped { session.next_group() } else { String::new() })
@@ -120,7 +124,8 @@ mod tests {
     fn route(directive: &'static str, paths: &[&str]) -> Said {
         let set = json!({"path": paths}).as_object().cloned().unwrap();
         let matcher_sets = if paths.is_empty() { Vec::new() } else { vec![set] };
-        Said { directive, value: ConfigValue::Route(Route { matcher_sets, ..Route::default() }) }
+        let value = ConfigValue::Route(Route { matcher_sets, ..Route::default() });
+        Said { directive, value, written: None }
     }
 
     fn sorted(mut said: Vec<Said>) -> Vec<String> {

@@ -38,10 +38,7 @@ pub(super) fn apply(servers: &mut BTreeMap<String, Server>, options: &Options) -
     }
     let mut renamed = Vec::new();
     for (key, server) in servers.iter_mut() {
-        let is_meant = |said: &&ServerOptions| {
-            said.listener_address.is_empty() || server.listen.contains(&said.listener_address)
-        };
-        let Some(said) = options.servers.iter().find(is_meant) else { continue };
+        let Some(said) = said_for(server, options) else { continue };
         take_over(server, said);
         if !said.name.is_empty() {
             renamed.push((key.clone(), said.name.clone()));
@@ -53,6 +50,14 @@ pub(super) fn apply(servers: &mut BTreeMap<String, Server>, options: &Options) -
         }
     }
     Ok(())
+}
+
+/// The first options that are for a server.
+pub(super) fn said_for<'o>(server: &Server, options: &'o Options) -> Option<&'o ServerOptions> {
+    let is_meant = |said: &&ServerOptions| {
+        said.listener_address.is_empty() || server.listen.contains(&said.listener_address)
+    };
+    options.servers.iter().find(is_meant)
 }
 
 /// Takes the fields of the options over; what the sites said stays.

@@ -10,7 +10,7 @@ use super::helper::Session;
 use super::listeners::Pairing;
 use super::routes::consolidate;
 use super::server_tls::TlsState;
-use super::site::{NamedRoutes, SiteAt};
+use super::site::{ErrorRoute, NamedRoutes, SiteAt};
 use super::site_address::specificity;
 use super::{AutoHttpsOption, Error, Options, Token, server_logs, server_options};
 use crate::config::http::{
@@ -64,21 +64,30 @@ fn build_one(
     }
     add_named_routes(sites, named, &mut server)?;
     let mut tls = TlsState::new(&server);
+    let outliner = &session.notes.outliner;
+    let mut sites_traced = Vec::with_capacity(sites.len());
     for site in sites {
         let matchers = site_matchers(site);
         let mut hosts = site.hosts();
         warn_of_unspecified(site, &hosts, session);
         tls.add_site(site, &mut hosts, &mut server, options);
+        outliner.begin();
         let subroute = site.subroute(session)?;
+        let routes = outliner.end();
         add_subroute(&mut server.routes, subroute, &matchers, sites.len());
         add_error_routes(site, &matchers, sites.len(), &mut server);
         server_logs::add_site(site, &hosts, &mut server);
+        sites_traced.push((site, routes));
     }
     if let Some(logs) = &mut server.logs {
         logs.skip_hosts.sort();
     }
     super::server_tls::refuse_conflicting_schemes(&server, sites, options)?;
     tls.finish(index, &mut server, options)?;
+    outliner.server(index, &server, sites, session);
+    for (site, routes) in sites_traced {
+        outliner.site(site, routes);
+    }
     server.routes = consolidate(server.routes);
     Ok(server)
 }
@@ -280,10 +289,11 @@ fn add_error_routes(site: &SiteAt, matchers: &[MatcherSet], site_count: usize, s
         return;
     }
     // Those for certain statuses come first.
-    let is_general =
-        |subroute: &Subroute| subroute.routes.first().is_none_or(|route| route.matcher_sets.is_empty());
+    let is_general = |(subroute, _): &ErrorRoute| {
+        subroute.routes.first().is_none_or(|route| route.matcher_sets.is_empty())
+    };
     stable_sort(&mut error_routes, |a, b| !is_general(a) || is_general(b));
-    let routes = error_routes.iter().flat_map(|subroute| subroute.routes.iter().cloned()).collect();
+    let routes = error_routes.iter().flat_map(|(subroute, _)| subroute.routes.iter().cloned()).collect();
     let errors = server.errors.get_or_insert_with(ErrorRoutes::default);
     add_subroute(&mut errors.routes, Subroute { routes, errors: None }, matchers, site_count);
 }

@@ -8,6 +8,7 @@ use tollgate_grammar::{Files, Mistakes, ServerBlock};
 
 use super::expectation::expect;
 use super::helper::{NamedMatchers, Notes, Session, files_of};
+use super::outline::{Line, Written};
 use super::read_on::{READINGS_MAX, read_on};
 use super::routes::build_subroute;
 use super::site_address::SiteAddress;
@@ -26,7 +27,9 @@ pub(super) struct Pile {
     /// Sorted anew for each server that the site is part of, as Caddy does: sorting twice may not be the same.
     pub(super) routes: RefCell<Vec<Said>>,
     /// Sorted in the same way.
-    pub(super) error_routes: RefCell<Vec<Subroute>>,
+    pub(super) error_routes: RefCell<Vec<ErrorRoute>>,
+    /// The matchers that the site defines, if somebody wants to know.
+    pub(super) matcher_lines: Vec<Line>,
     pub(super) binds: Vec<Bind>,
     pub(super) logs: Vec<NamedLog>,
     pub(super) authorities: Vec<(String, pki::Ca)>,
@@ -34,6 +37,9 @@ pub(super) struct Pile {
     /// Named routes that the site invokes, and where.
     pub(super) invoked: BTreeMap<String, Option<Token>>,
 }
+
+/// Routes for errors, with the directive as it was written if somebody wants to know.
+pub(super) type ErrorRoute = (Subroute, Option<Rc<Written>>);
 
 /// What the directives of a site say about TLS.
 #[derive(Default)]
@@ -53,7 +59,9 @@ impl Pile {
     fn add(&mut self, said: Said) {
         match said.value {
             ConfigValue::Route(_) | ConfigValue::Routes(_) => self.routes.get_mut().push(said),
-            ConfigValue::ErrorRoutes(subroute) => self.error_routes.get_mut().push(subroute),
+            ConfigValue::ErrorRoutes(subroute) => {
+                self.error_routes.get_mut().push((subroute, said.written));
+            }
             ConfigValue::Bind(bind) => self.binds.push(bind),
             ConfigValue::Log(log) => self.logs.push(log),
             ConfigValue::CertificateAuthority(id, ca) => self.authorities.push((id, ca)),
@@ -188,6 +196,7 @@ pub(super) fn take_named_routes(
             session: &session,
             matchers: Rc::default(),
         };
+        notes.outliner.begin();
         let subroute = match helper.parse_segment_as_subroute() {
             Ok(subroute) => subroute,
             Err(error) => {
@@ -195,6 +204,7 @@ pub(super) fn take_named_routes(
                 continue;
             }
         };
+        notes.outliner.named_route(&key, notes.outliner.end());
         let handle = match subroute.routes.as_slice() {
             // As in Caddy, of one route without matchers only the first handler stays.
             [only] if only.matcher_sets.is_empty() => only.handle.first().cloned().into_iter().collect(),
@@ -244,13 +254,14 @@ fn read_site(mut block: ServerBlock, session: &Session<'_>, mistakes: &mut Mista
     let (definitions, directives): (Vec<_>, Vec<_>) =
         block.segments.into_iter().partition(matchers::is_definition);
     let mut defined = NamedMatchers::new();
+    let mut pile = Pile::default();
     for definition in definitions {
+        pile.matcher_lines.extend(session.notes.outliner.matcher(&definition));
         if let Err(error) = session.define_matcher(definition, &mut defined) {
             mistakes.add(error);
         }
     }
     let mut helper = Helper { cursor: Cursor::default(), session, matchers: Rc::new(defined), files };
-    let mut pile = Pile::default();
     let mut has_wrong_bind = false;
     for segment in directives {
         let Some(name) = segment.first().cloned() else { continue };

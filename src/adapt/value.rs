@@ -1,7 +1,10 @@
 //! What directives say.
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
+use super::outline::Written;
 use crate::config::http::{Route, Subroute};
 use crate::config::logging::CustomLog;
 use crate::config::{ModuleJson, pki, tls};
@@ -68,4 +71,6 @@ pub struct NamedLog {
 pub(super) struct Said {
     pub(super) directive: &'static str,
     pub(super) value: ConfigValue,
+    /// The directive as it was written, if somebody wants to know.
+    pub(super) written: Option<Rc<Written>>,
 }

@@ -68,10 +68,31 @@ pub fn check_name(adapter: &str) -> Result<(), AdaptError> {
 /// # Errors
 /// [`AdaptError`].
 pub fn adapt(registry: &Registry, adapter: &str, file: &str, text: &[u8]) -> Result<Adapted, AdaptError> {
+    explain(registry, adapter, file, text, false).map(|(adapted, _)| adapted)
+}
+
+/// Adapts `text` like [`adapt`], with an outline of what it serves if one is wanted.
+///
+/// # Errors
+/// [`AdaptError`].
+pub fn explain(
+    registry: &Registry,
+    adapter: &str,
+    file: &str,
+    text: &[u8],
+    wants_outline: bool,
+) -> Result<(Adapted, Option<adapt::Outline>), AdaptError> {
     check_name(adapter)?;
     let text = decode(text);
-    let adapted = adapt::adapt(file, &text, &registry.vocabulary, &ProcessEnv, &DiskFiles)
-        .map_err(AdaptError::Caddyfile)?;
+    let vocabulary = &registry.vocabulary;
+    let adapted = match wants_outline {
+        true => adapt::explain(file, &text, vocabulary, &ProcessEnv, &DiskFiles)
+            .map(|(adapted, outline)| (adapted, Some(outline))),
+        false => {
+            adapt::adapt(file, &text, vocabulary, &ProcessEnv, &DiskFiles).map(|adapted| (adapted, None))
+        }
+    };
+    let (adapted, outline) = adapted.map_err(AdaptError::Caddyfile)?;
     let mut warnings: Vec<Warning> = adapted.warnings.iter().map(Warning::from).collect();
     if let Some(line) = first_unformatted_line(&text) {
         let message = "Caddyfile input is not formatted; `fmt --overwrite` does it".to_owned();
@@ -80,7 +101,7 @@ pub fn adapt(registry: &Registry, adapter: &str, file: &str, text: &[u8]) -> Res
     let mut missing = Mistakes::default();
     adapted.not_runnable.into_iter().for_each(|error| missing.add(error));
     let not_runnable = missing.none().err();
-    Ok(Adapted { json: serde_json::to_value(&adapted.config)?, warnings, not_runnable })
+    Ok((Adapted { json: serde_json::to_value(&adapted.config)?, warnings, not_runnable }, outline))
 }
 
 impl From<&adapt::Warning> for Warning {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::flags::EnvFiles;
-use super::{Command, Failure, env_file, failure, print, validate};
+use super::{Command, Failure, env_file, explain, failure, print, validate};
 use crate::app::source::Origin;
 use crate::app::{adapter, source};
 use crate::config::{to_go_json, to_go_json_pretty};
@@ -24,6 +24,9 @@ pub(super) struct Adapt {
     /// Validate the output
     #[arg(long)]
     validate: bool,
+    /// Show which site answers which address, and in which order its routes are tried, instead of the JSON
+    #[arg(long, conflicts_with = "pretty")]
+    explain: bool,
     #[command(flatten)]
     env: EnvFiles,
 }
@@ -34,6 +37,9 @@ impl Command for Adapt {
     const DETAILS: &'static str = "\
 Prints the JSON that a Caddyfile (./Caddyfile, if no other is named) means; warnings go to stderr.
 
+With --explain it prints a routing table for people instead: the addresses, the sites behind them in the order in \
+which they are tried, and their routes in the order in which they run, each with the line that it came from.
+
 With --validate the result is also checked as `validate` does it.";
 
     fn run(self) -> Result<(), Failure> {
@@ -43,9 +49,15 @@ With --validate the result is also checked as `validate` does it.";
         adapter::check_name(&self.adapter)?;
         let text =
             source::read(file).map_err(|error| Failure::io(format!("reading {}", file.display()), error))?;
-        let adapted = adapter::adapt(&registry, &self.adapter, &file.to_string_lossy(), &text)?;
-        let to_text = if self.pretty { to_go_json_pretty } else { to_go_json };
-        print(&to_text(&adapted.json).map_err(Failure::other)?)?;
+        let (adapted, outline) =
+            adapter::explain(&registry, &self.adapter, &file.to_string_lossy(), &text, self.explain)?;
+        match outline {
+            Some(outline) => print(&explain::table(&outline))?,
+            None => {
+                let to_text = if self.pretty { to_go_json_pretty } else { to_go_json };
+                print(&to_text(&adapted.json).map_err(Failure::other)?)?;
+            }
+        }
         failure::warn_of(&adapted.warnings);
         if !self.validate {
             return Ok(());

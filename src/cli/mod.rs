@@ -10,6 +10,7 @@ mod build_info;
 mod demo;
 mod env_file;
 mod environ;
+mod explain;
 mod failure;
 mod file_server;
 mod flags;
