@@ -24,8 +24,9 @@ pub(super) struct EnvFiles {
     pub files: Vec<PathBuf>,
 }
 
-/// Makes every flag of a command read its value as Go's flag packages do.
+/// Makes every flag of a command, and of those below it, read its value as Go's flag packages do.
 pub(super) fn as_go_reads_them(command: clap::Command) -> clap::Command {
+    let command = command.mut_subcommands(as_go_reads_them);
     command.args_override_self(true).mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => switch(arg),
         // Words that stand alone are never flags; `-` is one of them.

@@ -7,6 +7,7 @@
 mod adapt;
 mod admin_client;
 mod build_info;
+mod completion;
 mod demo;
 mod env_file;
 mod environ;
@@ -17,6 +18,8 @@ mod flags;
 mod fmt;
 mod hash_password;
 mod list_modules;
+mod manpage;
+mod packages;
 mod process;
 mod reload;
 mod respond;
@@ -24,6 +27,7 @@ mod reverse_proxy;
 mod run;
 mod start;
 mod stop;
+mod storage;
 mod trust;
 mod untrust;
 mod validate;
@@ -68,21 +72,27 @@ impl Row {
 /// Every command, by name; help lists them in this order.
 static COMMANDS: &[Row] = &[
     Row::of::<adapt::Adapt>(),
+    Row::of::<packages::AddPackage>(),
     Row::of::<build_info::BuildInfo>(),
+    Row::of::<completion::Completion>(),
     Row::of::<demo::Demo>(),
     Row::of::<environ::Environ>(),
     Row::of::<file_server::FileServer>(),
     Row::of::<fmt::Fmt>(),
     Row::of::<hash_password::HashPassword>(),
     Row::of::<list_modules::ListModules>(),
+    Row::of::<manpage::Manpage>(),
     Row::of::<reload::Reload>(),
+    Row::of::<packages::RemovePackage>(),
     Row::of::<respond::Respond>(),
     Row::of::<reverse_proxy::ReverseProxy>(),
     Row::of::<run::Run>(),
     Row::of::<start::Start>(),
     Row::of::<stop::Stop>(),
+    Row::of::<storage::Storage>(),
     Row::of::<trust::Trust>(),
     Row::of::<untrust::Untrust>(),
+    Row::of::<packages::Upgrade>(),
     Row::of::<validate::Validate>(),
     Row::of::<version::Version>(),
 ];

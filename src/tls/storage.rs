@@ -72,6 +72,41 @@ impl FileStorage {
         self.root.join(parts.collect::<PathBuf>())
     }
 
+    /// Whether a key names a file below the root, by a way that goes down only.
+    pub fn is_key(key: &str) -> bool {
+        let mut parts = Path::new(key).components().peekable();
+        parts.peek().is_some() && parts.all(|part| matches!(part, std::path::Component::Normal(_)))
+    }
+
+    /// All keys under which something is stored, in order. Links are not followed.
+    ///
+    /// # Errors
+    /// [`TlsError::Read`] with the folder that can't be read.
+    pub fn keys(&self) -> Result<Vec<String>, TlsError> {
+        let mut keys = Vec::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            let failed = |source| TlsError::Read { path: folder.clone(), source };
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(failed)?;
+                let kind = entry.file_type().map_err(failed)?;
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if kind.is_file() {
+                    let path = entry.path();
+                    let key = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
+                    keys.extend(key.map(str::to_owned));
+                }
+            }
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
     /// What is stored under a key.
     ///
     /// # Errors

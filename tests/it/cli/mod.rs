@@ -3,6 +3,7 @@
 //! Everything listens on Unix sockets in a folder of the test's own, so that no port is taken twice.
 
 mod admin;
+mod caddy;
 mod commands;
 mod metrics;
 mod serving;
