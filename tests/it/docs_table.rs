@@ -17,7 +17,7 @@ const TABLE: &str = "docs/directives.md";
 const OPTIONS: &str = "global-options.md";
 
 /// Directives without a page so far. None of them runs.
-const NO_PAGE_YET: &[&str] = &["file_server", "metrics", "php_fastcgi"];
+const NO_PAGE_YET: &[&str] = &["file_server", "metrics"];
 
 /// Where modules that are written inside others are described.
 const PLACES: &[(&str, &str, &str)] = &[
@@ -27,7 +27,7 @@ const PLACES: &[(&str, &str, &str)] = &[
     ("caddy.network_proxy", "Proxies towards upstreams", "directives/reverse_proxy.md"),
     ("http.encoders", "Formats of compression", "directives/encode.md"),
     ("http.ip_sources", "Sources of trusted proxies", OPTIONS),
-    ("caddy.listeners", "Listener wrappers", OPTIONS),
+    ("caddy.listeners", "Listener wrappers", "listener_wrappers.md"),
     ("caddy.storage", "Storage", OPTIONS),
     ("tls.permission", "Permission for certificates on demand", OPTIONS),
     ("tls.issuance", "Issuers", "directives/tls.md"),
