@@ -16,9 +16,6 @@ use crate::support::{repository, repository_text};
 const TABLE: &str = "docs/directives.md";
 const OPTIONS: &str = "global-options.md";
 
-/// Directives without a page so far. None of them runs.
-const NO_PAGE_YET: &[&str] = &["file_server", "metrics"];
-
 /// Where modules that are written inside others are described.
 const PLACES: &[(&str, &str, &str)] = &[
     ("http.reverse_proxy.transport", "Transports", "directives/reverse_proxy.md"),
@@ -132,9 +129,6 @@ fn directives(table: &mut Table, registry: &Registry) {
                 let names = std::iter::once(name).chain(module.directives.iter().map(|row| row.name));
                 let state = names.into_iter().find_map(|name| state_of(&blocks, &wanted(name)));
                 table.row(name, &path, state);
-            }
-            None if NO_PAGE_YET.contains(&name) => {
-                writeln!(table.text, "| `{name}` | {} |", State::Adapts.shown()).unwrap();
             }
             None => table.row(name, &format!("directives/{name}.md"), None),
         }
