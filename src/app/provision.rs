@@ -339,7 +339,7 @@ mod tests {
         let error = refused(servers(json!({"a": {"routes": [{"handle": [{"handler": "warp_drive"}]}]}})));
         assert!(error.contains("warp_drive") && error.contains("server a"), "{error}");
         assert!(refused(json!({"admin": {"remote": {}}})).contains("not supported"));
-        assert!(refused(json!({"apps": {"http": {"metrics": {}}}})).contains("metrics"));
+        assert!(refused(json!({"apps": {"http": {"metrics": {"otlp": true}}}})).contains("metrics"));
     }
 
     #[test]

@@ -33,7 +33,6 @@ pub(super) static MODULE: Module = Module {
         SubmoduleSyntax { namespace: PROXIES, name: "none", syntax: "none", parse: parse::no_proxy },
         SubmoduleSyntax { namespace: PROXIES, name: "url", syntax: "url <url>", parse: parse::proxy_url },
     ],
-    written_only: &["url"],
     ..Module::EMPTY
 };
 
