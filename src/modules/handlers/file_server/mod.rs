@@ -135,16 +135,16 @@ struct Provisioned {
     browse: Option<Browse>,
 }
 
-fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
+fn provision(json: &ModuleJson, ctx: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
     let config: FileServer = json.decode(HANDLER_TAG)?;
     let compile = |text: &str| Template::compile(text, Unknown::Empty);
     let or = |text: &str, default| compile(if text.is_empty() { default } else { text });
     let working_dir = std::env::current_dir().unwrap_or_default().into_os_string().into_encoded_bytes();
     let index = config.index_names.unwrap_or_else(|| INDEX_NAMES.map(str::to_owned).into());
+    let root = or(&config.root, "{http.vars.root}");
     load_types();
     Ok(Box::new(Provisioned {
         fs: or(&config.fs, "{http.vars.fs}"),
-        root: or(&config.root, "{http.vars.root}"),
         index: index.iter().map(|name| compile(name)).collect(),
         rules: Arc::new(Rules {
             hide: Hide::compile(&config.hide, &working_dir),
@@ -154,7 +154,8 @@ fn provision(json: &ModuleJson, _: &mut Provision<'_>) -> Result<Box<dyn Handler
         canonical: config.canonical_uris.unwrap_or(true),
         status: Status::compile(&config.status_code)?,
         pass_thru: config.pass_thru,
-        browse: config.browse.as_ref().map(Browse::provision).transpose()?,
+        browse: config.browse.map(|browse| Browse::provision(&browse, &root, ctx)).transpose()?,
+        root,
     }))
 }
 

@@ -36,10 +36,9 @@ pub(super) fn redirect(x: &mut Exchange, path: &[u8]) -> Response {
         x.response_headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     }
     if !had_type && x.method == Method::GET {
-        let link = String::from_utf8_lossy(&location);
-        let text = status_text(StatusCode::PERMANENT_REDIRECT);
-        *response.body_mut() =
-            Body::from(format!("<a href=\"{}\">{text}</a>.\n\n", escape(&link)).into_bytes());
+        let text = status_text(StatusCode::PERMANENT_REDIRECT).as_bytes();
+        let page = [b"<a href=\"", &*escape(&location), b"\">", text, b"</a>.\n\n"].concat();
+        *response.body_mut() = Body::from(page);
     }
     *response.headers_mut() = std::mem::take(&mut x.response_headers);
     response
@@ -72,12 +71,22 @@ fn escape_other(location: &[u8]) -> Vec<u8> {
     out
 }
 
-fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(['<', '>', '"', '\'', '&']) {
+fn escape(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| b"<>\"'&".contains(byte)) {
         return Cow::Borrowed(text);
     }
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    Cow::Owned(escaped.replace('"', "&#34;").replace('\'', "&#39;"))
+    let mut out = Vec::with_capacity(text.len() + 16);
+    for &byte in text {
+        match byte {
+            b'&' => out.extend_from_slice(b"&amp;"),
+            b'<' => out.extend_from_slice(b"&lt;"),
+            b'>' => out.extend_from_slice(b"&gt;"),
+            b'"' => out.extend_from_slice(b"&#34;"),
+            b'\'' => out.extend_from_slice(b"&#39;"),
+            byte => out.push(byte),
+        }
+    }
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -16,12 +16,14 @@ use tokio::sync::mpsc;
 use super::files::Files;
 use super::render::Ask;
 use super::request::{Request, Snapshot, field_map, field_member};
-use super::{front_matter, functions, markdown, sprig};
+use super::{Data, front_matter, functions, markdown, sprig};
 use crate::gotemplate::{Budget, Delimiters, Error, Host, Object, Run, Templates, Value};
 
 /// What a thread gets to render.
 pub(super) struct Job {
     pub(super) text: Bytes,
+    /// What the template is about, besides the request.
+    pub(super) data: Option<Arc<dyn Data>>,
     pub(super) root: OsString,
     pub(super) delimiters: Arc<Delimiters>,
     pub(super) request: Snapshot,
@@ -54,7 +56,7 @@ pub(super) fn run(job: Job) -> Outcome {
     });
     let rendered = context.budget.take(job.text.len()).and_then(|()| {
         // Its own copy is in the tree by now.
-        Context::execute(&context, &name, &job.text, Vec::new())
+        Context::execute(&context, &name, &job.text, Vec::new(), job.data)
     });
     context.budget.end();
     let headers = context.headers.take();
@@ -86,11 +88,17 @@ struct Context {
 
 impl Context {
     /// Renders a text with these arguments.
-    fn execute(context: &Rc<Self>, name: &str, text: &[u8], arguments: Vec<Value>) -> Result<Vec<u8>, Error> {
+    fn execute(
+        context: &Rc<Self>,
+        name: &str,
+        text: &[u8],
+        arguments: Vec<Value>,
+        data: Option<Arc<dyn Data>>,
+    ) -> Result<Vec<u8>, Error> {
         let host = Functions(context.clone());
         let templates = Templates::new(name, &context.delimiters);
         templates.read(text, &host)?;
-        let dot = Value::Object(Rc::new(Dot { context: context.clone(), arguments: arguments.into() }));
+        let dot = Value::Object(Rc::new(Dot { context: context.clone(), arguments: arguments.into(), data }));
         Run::render(&templates, &host, &context.budget, &dot)
     }
 
@@ -114,6 +122,7 @@ impl Context {
 struct Dot {
     context: Rc<Context>,
     arguments: Value,
+    data: Option<Arc<dyn Data>>,
 }
 
 impl std::fmt::Debug for Dot {
@@ -128,6 +137,9 @@ impl Object for Dot {
     }
 
     fn member(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, Error>> {
+        if let Some(found) = self.data.as_ref().and_then(|data| data.member(name, arguments)) {
+            return Some(found);
+        }
         let request = &self.context.request;
         Some(Ok(match (name, arguments) {
             ("Req", []) => Value::Object(Rc::new(Request(request.clone()))),
@@ -240,7 +252,7 @@ impl Host for Functions {
         match name {
             "include" => {
                 let body = context.read(&text(0)?)?;
-                Context::execute(context, &text(0)?, &body, arguments[1..].to_vec()).map(Value::bytes)
+                Context::execute(context, &text(0)?, &body, arguments[1..].to_vec(), None).map(Value::bytes)
             }
             "readFile" => context.read(&text(0)?).map(Value::bytes),
             "import" => {
@@ -252,7 +264,7 @@ impl Host for Functions {
                 let (reply, answer) = sync_channel(1);
                 let body = context.ask(Ask::Request(target.clone(), reply), &answer)?.map_err(Error::new)?;
                 context.budget.take(body.len())?;
-                Context::execute(context, &target, &body, Vec::new()).map(Value::bytes)
+                Context::execute(context, &target, &body, Vec::new(), None).map(Value::bytes)
             }
             "placeholder" | "ph" => {
                 let (reply, answer) = sync_channel(1);

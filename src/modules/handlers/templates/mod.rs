@@ -20,6 +20,7 @@ mod sprig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
@@ -28,9 +29,9 @@ use serde_json::Value;
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{ModuleJson, is_default};
-use crate::gotemplate::Delimiters;
+use crate::gotemplate::{self, Delimiters};
 use crate::http::{
-    Exchange, Handler, HandlerType, Intercepted, Interception, Interceptor, Outcome, Provision,
+    Exchange, Handler, HandlerError, HandlerType, Intercepted, Interception, Interceptor, Outcome, Provision,
     ProvisionError, Response, ServerHandle, Step, Template, Unknown,
 };
 use crate::module::Module;
@@ -115,6 +116,47 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
         }
     }
     Ok(ModuleJson::new(HANDLER_TAG, NAME, &templates))
+}
+
+/// What one kind of page has in its `.` besides the request (`browse`).
+pub(super) trait Data: std::fmt::Debug + Send + Sync {
+    /// The value of a field, or of a method with these arguments; `None` if there is none of that name.
+    fn member(
+        &self,
+        name: &str,
+        arguments: &[gotemplate::Value],
+    ) -> Option<Result<gotemplate::Value, gotemplate::Error>>;
+}
+
+/// A time as templates have it.
+pub(super) fn time_value(time: jiff::Timestamp) -> gotemplate::Value {
+    sprig::Time(time.to_zoned(jiff::tz::TimeZone::UTC)).into_value()
+}
+
+/// Templates that are no answers of other handlers.
+pub(super) struct Pages(Provisioned);
+
+impl Pages {
+    /// Templates that may read the files below `root`.
+    pub(super) fn new(root: Template, ctx: &Provision<'_>) -> Self {
+        let delimiters = Arc::new(Delimiters::default());
+        Self(Provisioned { types: Box::default(), root, delimiters, server: ctx.server() })
+    }
+
+    /// Renders a text with what it is about. The header fields that it sets are the answer's.
+    ///
+    /// # Errors
+    /// The template is broken, or uses too much.
+    pub(super) async fn render(
+        &self,
+        x: &mut Exchange,
+        text: Bytes,
+        data: Arc<dyn Data>,
+    ) -> Result<Vec<u8>, HandlerError> {
+        let (page, headers) = self.0.rendered(x, text, Some(data)).await?;
+        x.response_headers = headers;
+        Ok(page)
+    }
 }
 
 /// A provisioned `templates`.

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::context::{Failure, Job};
 use super::request::Snapshot;
-use super::{Provisioned, context};
+use super::{Data, Provisioned, context};
 use crate::http::files;
 use crate::http::{Body, ConnInfo, Exchange, HandlerError, Intercepted, Response, Template, Unknown};
 
@@ -70,7 +70,7 @@ impl Provisioned {
         };
         // Placeholders find the fields of the answer here.
         x.response_headers = parts.headers;
-        match self.rendered(x, text).await {
+        match self.rendered(x, text, None).await {
             Ok((text, headers)) => {
                 parts.headers = headers;
                 for name in [ACCEPT_RANGES, LAST_MODIFIED, ETAG, TRAILER] {
@@ -94,7 +94,13 @@ impl Provisioned {
         }
     }
 
-    async fn rendered(&self, x: &mut Exchange, text: Bytes) -> Result<(Vec<u8>, HeaderMap), HandlerError> {
+    /// The text of a template, with what it is about if it is about something; and the answer's fields.
+    pub(super) async fn rendered(
+        &self,
+        x: &mut Exchange,
+        text: Bytes,
+        data: Option<Arc<dyn Data>>,
+    ) -> Result<(Vec<u8>, HeaderMap), HandlerError> {
         let depth = x.extensions.get::<Depth>().map_or(0, |depth| depth.0);
         let permit = if depth == 0 { Some(turn().await?) } else { None };
         let root = files::render_root(&self.root, x).into_owned();
@@ -103,6 +109,7 @@ impl Provisioned {
         let cancel = Cancel(Arc::new(AtomicBool::new(false)));
         let job = Job {
             text,
+            data,
             root: std::os::unix::ffi::OsStringExt::from_vec(root),
             delimiters: self.delimiters.clone(),
             request: Snapshot::of(x),

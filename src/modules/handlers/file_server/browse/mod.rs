@@ -3,11 +3,13 @@
 mod forms;
 pub(super) mod listing;
 mod page;
+mod template;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, IF_MODIFIED_SINCE, LAST_MODIFIED, SET_COOKIE,
     VARY,
@@ -16,14 +18,20 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use self::listing::{Folder, Listing, View, read};
+use super::super::templates::Pages;
 use super::find::Rules;
 use super::hide::Pattern;
 use super::redirect::redirect;
 use super::{bare_error, open_failed};
 use crate::config::is_default;
 use crate::http::files::Modified;
-use crate::http::{Body, Exchange, HandlerError, ProvisionError, Response, header_value, target, unblock};
+use crate::http::{
+    Body, Exchange, HandlerError, Provision, ProvisionError, Response, Template, header_value, target,
+    unblock,
+};
 
+/// What answers depend on.
+const VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 /// So many entries of a folder are looked at unless another number is given.
 const ENTRIES_MAX: usize = 10_000;
 /// A disk that takes longer than this to read a folder has failed.
@@ -56,6 +64,13 @@ pub(super) struct Browse {
     sort: String,
     order: String,
     entries_max: usize,
+    template: Option<Custom>,
+}
+
+/// Pages by a template of the configuration.
+struct Custom {
+    file: Arc<str>,
+    pages: Pages,
 }
 
 /// In which form a client wants a list.
@@ -71,13 +86,17 @@ enum Made {
     /// Nothing has been changed since the client's copy.
     NotModified,
     List(Modified, Vec<u8>),
+    /// The list is to be a page by this template.
+    Page(Box<Listing>, Bytes),
 }
 
 impl Browse {
-    pub(super) fn provision(config: &Config) -> Result<Self, ProvisionError> {
-        if !config.template_file.is_empty() {
-            return Err(ProvisionError::invalid("a template for browse is not supported yet"));
-        }
+    /// Builds it; its templates may read the files below `root`.
+    pub(super) fn provision(
+        config: &Config,
+        root: &Template,
+        ctx: &Provision<'_>,
+    ) -> Result<Self, ProvisionError> {
         let known = |at: usize, names: &[&str], place: &str| match config.sort.get(at) {
             Some(said) if !names.contains(&said.as_str()) => Err(ProvisionError::invalid(format!(
                 "the {place} option must be one of the following: {}, but got {said}",
@@ -95,7 +114,11 @@ impl Browse {
             limit => usize::try_from(limit)
                 .map_err(|_| ProvisionError::invalid("file_limit must not be less than 0"))?,
         };
-        Ok(Self { reveals_links: config.reveal_symlinks, sort, order, entries_max })
+        let template = (!config.template_file.is_empty()).then(|| Custom {
+            file: config.template_file.as_str().into(),
+            pages: Pages::new(root.clone(), ctx),
+        });
+        Ok(Self { reveals_links: config.reveal_symlinks, sort, order, entries_max, template })
     }
 
     /// The answer with a list of a folder.
@@ -112,38 +135,43 @@ impl Browse {
         let folder = Folder { path, entries_max: self.entries_max, reveals_links: self.reveals_links, hide };
         let form = form(&x.headers);
         let (view, cookies) = self.view(x);
+        let layout = view.layout.clone();
         let since = x.headers.get(IF_MODIFIED_SINCE).and_then(|since| since.to_str().ok());
         let since = since.and_then(|since| httpdate::parse_http_date(since).ok());
         let url = target::clean_path(&x.path(), true).into_owned();
+        let template = self.template.as_ref().map(|custom| Arc::clone(&custom.file));
         let rules = Arc::clone(rules);
-        let making = unblock(move || make(&rules, &folder, &view, form, since, &url));
-        let made = match tokio::time::timeout(READ_TIMEOUT, making).await {
-            Ok(made) => made?,
-            Err(_) => {
-                return Err(HandlerError::new(StatusCode::SERVICE_UNAVAILABLE, "the disk does not answer"));
+        let asked = Asked { rules, folder, view, form, since, url: url.clone(), template };
+        let (modified, list) = match made(x, asked).await? {
+            Made::NotModified => {
+                x.response_headers.append(VARY, VARIES);
+                let mut response = Response::new(Body::Empty);
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                *response.headers_mut() = std::mem::take(&mut x.response_headers);
+                return Ok(response);
             }
+            Made::List(modified, list) => (modified, Ok(list)),
+            Made::Page(listing, template) => (listing.modified, Err((listing, template))),
         };
-        let made = made.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => bare_error(StatusCode::NOT_FOUND),
-            _ => open_failed(x, error),
-        })?;
-        x.response_headers.append(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        let mut response = Response::new(Body::Empty);
-        match made {
-            Made::NotModified => *response.status_mut() = StatusCode::NOT_MODIFIED,
-            Made::List(modified, list) => {
-                x.response_headers.extend(cookies.into_iter().map(|cookie| (SET_COOKIE, cookie)));
-                if let Some(time) = whole_seconds(modified) {
-                    let date = httpdate::fmt_http_date(time);
-                    x.response_headers.insert(LAST_MODIFIED, header_value(date.as_bytes()));
-                }
-                x.response_headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        x.response_headers.append(VARY, VARIES);
+        x.response_headers.extend(cookies.into_iter().map(|cookie| (SET_COOKIE, cookie)));
+        if let Some(time) = whole_seconds(modified) {
+            x.response_headers.insert(LAST_MODIFIED, header_value(httpdate::fmt_http_date(time).as_bytes()));
+        }
+        let list = match (list, &self.template) {
+            (Err((listing, text)), Some(custom)) => {
+                let data = Arc::new(template::List::new(*listing, url, layout));
+                custom.pages.render(x, text, data).await?
+            }
+            (list, _) => {
                 if form == Form::Page {
                     x.response_headers.insert(CONTENT_SECURITY_POLICY, header_value(page::POLICY.as_bytes()));
                 }
-                *response.body_mut() = Body::from(list);
+                list.unwrap_or_default()
             }
-        }
+        };
+        x.response_headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        let mut response = Response::new(Body::from(list));
         *response.headers_mut() = std::mem::take(&mut x.response_headers);
         Ok(response)
     }
@@ -180,6 +208,22 @@ impl Browse {
     }
 }
 
+/// Has the folder read, and the list made, on the blocking pool.
+async fn made(x: &mut Exchange, asked: Asked) -> Result<Made, HandlerError> {
+    let making = unblock(move || make(&asked));
+    let made = match tokio::time::timeout(READ_TIMEOUT, making).await {
+        Ok(made) => made?,
+        Err(_) => return Err(HandlerError::new(StatusCode::SERVICE_UNAVAILABLE, "the disk does not answer")),
+    };
+    made.map_err(|error| match error {
+        MakeError::Template(error) => HandlerError::internal(error),
+        MakeError::Folder(error) if error.kind() == io::ErrorKind::NotFound => {
+            bare_error(StatusCode::NOT_FOUND)
+        }
+        MakeError::Folder(error) => open_failed(x, error),
+    })
+}
+
 /// Sends the client to the path with a slash, so that the list's links begin in the folder. If a rewrite has
 /// chosen the folder it stays where it is.
 fn to_slash(x: &mut Exchange) -> Option<Response> {
@@ -212,24 +256,43 @@ impl Form {
     }
 }
 
-/// Reads a folder, and writes the list of it. This runs on the blocking pool.
-fn make(
-    rules: &Rules,
-    folder: &Folder,
-    view: &View,
+/// What the blocking pool is asked for.
+struct Asked {
+    rules: Arc<Rules>,
+    folder: Folder,
+    view: View,
     form: Form,
     since: Option<SystemTime>,
-    url: &[u8],
-) -> io::Result<Made> {
-    let mut listing: Listing = read(rules, folder)?;
-    if since.is_some_and(|since| whole_seconds(listing.modified).is_none_or(|modified| modified <= since)) {
+    /// The folder's path as it was asked for.
+    url: Vec<u8>,
+    /// The template for pages, if there is one.
+    template: Option<Arc<str>>,
+}
+
+/// Why there is no list.
+enum MakeError {
+    Folder(io::Error),
+    Template(io::Error),
+}
+
+/// Reads a folder, and writes the list of it. This runs on the blocking pool.
+fn make(asked: &Asked) -> Result<Made, MakeError> {
+    let mut listing = read(&asked.rules, &asked.folder).map_err(MakeError::Folder)?;
+    let modified = whole_seconds(listing.modified);
+    if asked.since.is_some_and(|since| modified.is_none_or(|modified| modified <= since)) {
         return Ok(Made::NotModified);
     }
-    listing.arrange(view);
-    let list = match form {
-        Form::Json => forms::json(&listing).map_err(io::Error::other)?,
-        Form::Text => forms::text(&listing),
-        Form::Page => page::html(&listing, url),
+    listing.arrange(&asked.view);
+    let list = match (asked.form, &asked.template) {
+        (Form::Json, _) => {
+            forms::json(&listing).map_err(|error| MakeError::Folder(io::Error::other(error)))?
+        }
+        (Form::Text, _) => forms::text(&listing),
+        (Form::Page, None) => page::html(&listing, &asked.url),
+        (Form::Page, Some(file)) => {
+            let text = template::read(file).map_err(MakeError::Template)?;
+            return Ok(Made::Page(Box::new(listing), text));
+        }
     };
     Ok(Made::List(listing.modified, list))
 }

@@ -116,3 +116,42 @@ fn what_makes_no_sense_is_refused() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+#[test]
+fn pages_may_have_a_template_of_the_sites_own() {
+    let (dir, _) = server("file_server");
+    let template = dir.path().join("browse.html");
+    let lines = format!(
+        "root * {0}/site\nfile_server {{\nbrowse {0}/browse.html\nindex none\n}}",
+        dir.path().display()
+    );
+    let site = crate::modules::testing::site(&lines);
+    let page = |template_text: &str, target: &str| {
+        std::fs::write(&template, template_text).unwrap();
+        self::text(asked(&site, "GET", target, &[]))
+    };
+    for (text, expected) in [
+        (
+            "{{.Name}} {{.Path}} {{.CanGoUp}} {{.NumDirs}} {{.NumFiles}} {{.Sort}} {{.Order}}",
+            "bare /bare/ true 0 1 namedirfirst asc",
+        ),
+        (
+            "{{range .Items}}{{.Name}} {{.URL}} {{.Size}} {{.HumanSize}} {{.IsDir}}{{end}}",
+            "x.txt ./x.txt 1 1 B false",
+        ),
+        (
+            "{{range .Items}}{{.HumanModTime \"2006-01-02\"}} {{.ModTime.Unix}} {{.HasExt \".TXT\" \".y\"}}{{end}}",
+            "2023-11-14 1700000000 true",
+        ),
+        ("{{range .Breadcrumbs}}[{{.Link}} {{.Text}}]{{end}}", "[../ /][ bare]"),
+        ("{{.Req.Method}} {{.HumanTotalFileSize}} {{len .Items}} {{.Limit}}", "GET 1 B 1 0"),
+    ] {
+        assert_eq!(page(text, "/bare/"), (200, expected.to_owned()), "{text}");
+    }
+    assert_eq!(page("{{.Nope}}", "/bare/").0, 500);
+    let list = asked(&site, "GET", "/bare/", &[]);
+    assert!(field(&list, "content-security-policy").is_empty());
+    std::fs::remove_file(&template).unwrap();
+    assert_eq!(site.get("/bare/", &[]).0, 500);
+    assert_eq!(names(asked(&site, "GET", "/bare/", &[JSON])), ["x.txt"]);
+}
