@@ -14,7 +14,7 @@ use super::config_tree::{ConfigTree, Edit, TreeError};
 use super::provision::{self, LoadError, Provisioned};
 use super::source::Origin;
 use super::{autosave, notify};
-use crate::http::{Engine, upstream};
+use crate::http::{Background, Engine, upstream};
 use crate::log;
 use crate::metrics;
 use crate::module::Registry;
@@ -24,6 +24,9 @@ use crate::tls::{self, TrustStore};
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The path of the whole configuration.
 const WHOLE: &str = "/config/";
+
+/// So long the process waits for what is to be done at its end.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A running instance. There is one in a process.
 ///
@@ -67,6 +70,8 @@ struct Generation {
     grace: Option<Duration>,
     delay: Option<Duration>,
     _background: JoinSet<()>,
+    /// What is to be done at the end of the process.
+    closing: Vec<Background>,
 }
 
 /// A change of the configuration.
@@ -206,7 +211,7 @@ impl Instance {
         let provisioned = tokio::task::spawn_blocking(move || provision::provision(config, registry))
             .await
             .map_err(|_| LoadError::BrokeOff)??;
-        let Provisioned { listens, logging, admin, grace, delay, persist, tls, metrics, background } =
+        let Provisioned { listens, logging, admin, grace, delay, persist, tls, metrics, background, closing } =
             provisioned;
         let moved = match admin.address() {
             Some(address) if !running.admin.as_ref().is_some_and(|now| now.is_at(address)) => {
@@ -223,7 +228,7 @@ impl Instance {
         let mut tasks = JoinSet::new();
         background.into_iter().for_each(|work| drop(tasks.spawn(work)));
         tasks.spawn(sweep());
-        running.generation = Generation { grace, delay, _background: tasks };
+        running.generation = Generation { grace, delay, _background: tasks, closing };
         *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls.clone());
         if self.trust_store.get().is_some() {
             let instance = self.clone();
@@ -310,7 +315,7 @@ impl Instance {
     pub async fn stop(&self) {
         let mut running = self.running.lock().await;
         if let Some(engine) = running.engine.take() {
-            let Generation { grace, delay, .. } = running.generation;
+            let (grace, delay) = (running.generation.grace, running.generation.delay);
             if let Some(delay) = delay {
                 tracing::info!(target: "http", ?delay, "shutdown scheduled");
                 tokio::time::sleep(delay).await;
@@ -322,7 +327,11 @@ impl Instance {
                 None => tracing::info!(target: "http", "servers shutting down with eternal grace period"),
             }
             engine.shutdown(grace).await;
-            running.generation = Generation::default();
+            let Generation { closing, .. } = std::mem::take(&mut running.generation);
+            let closed = futures_util::future::join_all(closing);
+            if tokio::time::timeout(CLOSING_TIMEOUT, closed).await.is_err() {
+                tracing::warn!(target: "", "what was to be done at the end took too long");
+            }
         }
         self.phase.send_replace(Phase::Drained);
         if let Some(endpoint) = running.admin.take() {

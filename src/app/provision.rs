@@ -109,6 +109,8 @@ pub struct Provisioned {
     pub metrics: Arc<metrics::Registry>,
     /// Work beside the requests, to be begun once the configuration is in force.
     pub background: Vec<Background>,
+    /// Work for the end of the process.
+    pub closing: Vec<Background>,
 }
 
 /// Builds everything in a configuration; null is an empty one.
@@ -163,12 +165,12 @@ fn build(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
     let apps = &config.apps;
     let (http, tls) = apply_auto_https(apps, storage)?;
     let mut background: Vec<Background> = Vec::new();
-    let ctx = Provision::new(&registry.handlers, &registry.matchers)
+    let mut ctx = Provision::new(&registry.handlers, &registry.matchers)
         .with_logging(logging.clone())
         .with_metrics(apps.http.as_ref().and_then(HttpMetrics::new))
         .with_tls(tls.clone());
     let metrics = ctx.metrics().clone();
-    let listens = listens(&http, &tls, ctx, &mut background)?;
+    let listens = listens(&http, &tls, &mut ctx, &mut background)?;
     background.push(Box::pin(tls.clone().maintain()));
     Ok(Provisioned {
         listens,
@@ -180,6 +182,7 @@ fn build(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
         tls,
         metrics,
         background,
+        closing: ctx.take_closing(),
     })
 }
 
@@ -199,14 +202,14 @@ fn apply_auto_https(
 fn listens(
     http: &config::http::App,
     tls: &tls::App,
-    mut ctx: Provision<'_>,
+    ctx: &mut Provision<'_>,
     background: &mut Vec<Background>,
 ) -> Result<Vec<Listen>, LoadError> {
     let http_port = if http.http_port == 0 { HTTP_PORT } else { http.http_port };
     let mut claimed: BTreeMap<String, &str> = BTreeMap::new();
     let mut listens = Vec::new();
     for (name, config) in &http.servers {
-        let server = Server::provision(name, config, &mut ctx)?.share();
+        let server = Server::provision(name, config, ctx)?.share();
         background.append(&mut ctx.take_background());
         let policies = policies(name, config, tls)?;
         for text in &config.listen {

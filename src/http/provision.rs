@@ -76,6 +76,7 @@ pub struct Provision<'a> {
     groups: HashMap<String, GroupId>,
     named: HashMap<String, Arc<NamedRoute>>,
     background: Vec<Background>,
+    closing: Vec<Background>,
     sensitive: Arc<SensitiveNames>,
     logging: Arc<Logging>,
     /// Where handlers of the server that is being built say that a request has come, if they do.
@@ -120,6 +121,7 @@ impl<'a> Provision<'a> {
             groups: HashMap::new(),
             named: HashMap::new(),
             background: Vec::new(),
+            closing: Vec::new(),
             sensitive: Arc::default(),
             logging: log::current(),
             trace: None,
@@ -235,6 +237,17 @@ impl<'a> Provision<'a> {
     /// Adds work beside the requests.
     pub fn run_in_background(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.background.push(Box::pin(work));
+    }
+
+    /// Adds work for the end of the process, when all requests are done and no work beside them goes on
+    /// any more. It is given a few seconds.
+    pub fn run_at_the_end(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.closing.push(Box::pin(work));
+    }
+
+    /// The work for the end that has been added, for whoever starts the configuration.
+    pub fn take_closing(&mut self) -> Vec<Background> {
+        std::mem::take(&mut self.closing)
     }
 
     /// The work that has been added, for whoever starts the configuration.

@@ -62,6 +62,22 @@ fn the_upstream_goes_on_with_the_trace_and_the_collector_gets_the_span() {
 }
 
 #[test]
+fn what_waits_is_sent_before_the_process_ends() {
+    let collector = collector();
+    let endpoint = format!("http://127.0.0.1:{}", collector.port);
+    let mut gateway = Gateway::with_environment(
+        "tracing {\nspan last-words\n}\nrespond x",
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "60000")],
+    );
+    gateway.get("/", "");
+    let id = gateway.child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(collector.next_head().contains("last-words"));
+    let ended = crate::support::eventually("it ends", || gateway.child.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
 fn a_collector_that_is_not_there_costs_nothing_but_spans() {
     let nobody = crate::support::free_port();
     let gateway = Gateway::with_environment(

@@ -1,10 +1,11 @@
 //! Spans on their way to a collector: gathered on the control thread, and sent in batches.
 //!
-//! The queue is the process's, so that a reload loses none of it. It has a bound: a collector that
+//! The queue is the process's, so that a reload loses none of it, and what waits at the end of the process is sent
+//! before that. It has a bound: a collector that
 //! does not keep up costs spans, and nothing else.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,12 +37,19 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 struct Queue {
     spans: Spans,
     /// For the configuration in force.
-    waiting: Mutex<mpsc::Receiver<Span>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// What is to be sent.
+struct Waiting {
+    spans: mpsc::Receiver<Span>,
+    /// What is being sent. It stays here until it has arrived, or can't: a reload may come between.
+    batch: Vec<Span>,
 }
 
 static QUEUE: LazyLock<Queue> = LazyLock::new(|| {
     let (spans, waiting) = mpsc::channel(QUEUE_SPANS_MAX);
-    Queue { spans, waiting: Mutex::new(waiting) }
+    Queue { spans, waiting: Mutex::new(Waiting { spans: waiting, batch: Vec::new() }) }
 });
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
@@ -78,7 +86,15 @@ pub(super) fn provision(ctx: &mut Provision<'_>) -> Result<Option<Spans>, Provis
         }
         _ => None,
     };
-    let collector = Collector { settings, tls: tls.map(TlsConnector::from) };
+    let collector = Arc::new(Collector { settings, tls: tls.map(TlsConnector::from) });
+    let last = collector.clone();
+    ctx.run_at_the_end(async move {
+        let mut waiting = QUEUE.waiting.lock().await;
+        waiting.take_what_is_there();
+        if !waiting.batch.is_empty() {
+            last.send_batch(&mut waiting).await;
+        }
+    });
     ctx.run_in_background(async move {
         // Several handlers send by the same queue; one of them is enough.
         let mut waiting = QUEUE.waiting.lock().await;
@@ -89,6 +105,17 @@ pub(super) fn provision(ctx: &mut Provision<'_>) -> Result<Option<Spans>, Provis
     Ok(Some(QUEUE.spans.clone()))
 }
 
+impl Waiting {
+    /// Adds to the batch what can be had without waiting.
+    fn take_what_is_there(&mut self) {
+        while self.batch.len() < QUEUE_SPANS_MAX
+            && let Ok(span) = self.spans.try_recv()
+        {
+            self.batch.push(span);
+        }
+    }
+}
+
 struct Collector {
     settings: Settings,
     tls: Option<TlsConnector>,
@@ -96,27 +123,33 @@ struct Collector {
 
 impl Collector {
     /// Gathers a batch and sends it.
-    async fn send_next(&self, waiting: &mut mpsc::Receiver<Span>) {
-        let mut batch = Vec::new();
-        if waiting.recv_many(&mut batch, BATCH_SPANS_MAX).await == 0 {
+    async fn send_next(&self, waiting: &mut Waiting) {
+        let Waiting { spans, batch } = waiting;
+        if batch.is_empty() && spans.recv_many(batch, BATCH_SPANS_MAX).await == 0 {
             // The sender is static, so this doesn't happen.
             return std::future::pending().await;
         }
         let gather = async {
             while batch.len() < BATCH_SPANS_MAX {
                 let room = BATCH_SPANS_MAX - batch.len();
-                waiting.recv_many(&mut batch, room).await;
+                spans.recv_many(batch, room).await;
             }
         };
         // It ends when the time is up, or the batch is full.
         _ = tokio::time::timeout(self.settings.gather, gather).await;
-        let body = Bytes::from(otlp::request(&self.settings.resource, &batch));
+        self.send_batch(waiting).await;
+    }
+
+    async fn send_batch(&self, waiting: &mut Waiting) {
+        let batch = &waiting.batch;
+        let body = Bytes::from(otlp::request(&self.settings.resource, batch));
         let sent = tokio::time::timeout(SEND_TIMEOUT, self.send(body)).await;
         let endpoint = &self.settings.endpoint;
         if let Err(error) = sent.unwrap_or(Err(SendError::Timeout)) {
             let spans = batch.len();
             tracing::error!(target: "tracing", %endpoint, spans, %error, "spans could not be sent");
         }
+        waiting.batch.clear();
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             tracing::warn!(target: "tracing", %endpoint, dropped, "spans came faster than they could be sent");
