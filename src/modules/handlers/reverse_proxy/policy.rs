@@ -312,7 +312,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for (json, says) in [
             (json!({"policy": "luck"}), "module not registered: http.reverse_proxy.selection_policies.luck"),
-            (json!({"policy": "first", "weights": []}), "unknown field `weights`"),
+            (json!({"policy": "first", "weights": []}), "unknown field \"weights\""),
             (json!({"policy": "random_choose", "choose": 1}), "choose must be at least 2"),
             (json!({"policy": "weighted_round_robin"}), "at least one upstream with a positive weight"),
             (json!({"policy": "weighted_round_robin", "weights": [1, -1]}), "cannot be negative"),
