@@ -151,5 +151,5 @@ fn a_type_that_was_guessed_reaches_the_client_and_not_the_log() {
         let text = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
         (text.lines().count() == 1).then_some(text)
     });
-    assert!(log.contains("\"Server\":[\"") && !log.contains("Content-Type"), "{log}");
+    assert!(log.contains("\"Via\":[\"1.1 Caddy\"]") && !log.contains("Content-Type"), "{log}");
 }
