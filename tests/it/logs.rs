@@ -145,7 +145,10 @@ fn a_type_that_was_guessed_reaches_the_client_and_not_the_log() {
     });
     let gateway = Gateway::start(folder.path(), &caddyfile, Stdio::null());
     let answer = get(gateway.port, "/", &[]).unwrap();
-    assert!(answer.text.to_lowercase().contains("\r\ncontent-type: text/html; charset=utf-8\r\n"), "{answer:?}");
+    assert!(
+        answer.text.to_lowercase().contains("\r\ncontent-type: text/html; charset=utf-8\r\n"),
+        "{answer:?}"
+    );
     assert!(answer.text.ends_with("\r\n\r\n<html>"), "{answer:?}");
     let log = eventually("the request is in the log", || {
         let text = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
