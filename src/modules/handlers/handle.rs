@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::adapt::{ConfigValue, Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
 use crate::config::http::{HANDLER_TAG, MatcherSet, Route};
+use crate::config::rewrite::Rewrite;
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
@@ -56,7 +57,8 @@ fn parse_path(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
         return Err(h.cursor.err(format!("path matcher must begin with '/', got {path}")));
     }
     let prefix = path.strip_suffix("/*").or_else(|| path.strip_suffix('*')).unwrap_or(&path);
-    let strip = ModuleJson::new(HANDLER_TAG, "rewrite", &json!({ "strip_path_prefix": prefix }));
+    let rewrite = Rewrite { strip_path_prefix: prefix.to_owned(), ..Rewrite::default() };
+    let strip = ModuleJson::new(HANDLER_TAG, "rewrite", &rewrite);
     let pattern =
         h.cursor.token().map(|token| crate::adapt::matcher_text(token, |_| true)).unwrap_or_default();
 
