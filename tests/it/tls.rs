@@ -71,12 +71,24 @@ impl Gateway {
 
     /// Shakes hands under `name`, asks for `/` of `host`, and reads the answer.
     fn ask(&self, client: &Arc<ClientConfig>, name: &str, host: &str) -> io::Result<Answer> {
-        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        self.ask_behind(client, name, host, ["", ""])
+    }
+
+    /// The same behind these headers of the PROXY protocol, before TLS and in it.
+    fn ask_behind(
+        &self,
+        client: &Arc<ClientConfig>,
+        name: &str,
+        host: &str,
+        headers: [&str; 2],
+    ) -> io::Result<Answer> {
+        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         socket.set_read_timeout(Some(PATIENCE))?;
+        socket.write_all(headers[0].as_bytes())?;
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let connection = ClientConnection::new(client.clone(), name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, socket);
-        write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "{}GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", headers[1])?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -162,6 +174,46 @@ fn certificates_of_our_own_are_there_before_the_port_opens() {
     let error = gateway.ask(&gateway.client(), "other.test", "other.test").err().expect("no certificate");
     assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
     assert!(gateway.path("caddy/certificates/local/wildcard_.wild.test/wildcard_.wild.test.key").is_file());
+}
+
+/// A site that tells who its client is, behind these listener wrappers.
+fn wrapped(wrappers: &str) -> Gateway {
+    let caddyfile = format!(
+        "{{\n\tskip_install_trust\n\thttp_port {{HTTP_PORT}}\n\tservers {{\n\t\tlistener_wrappers {{\n{wrappers}\n\t\t}}\n\
+         \t}}\n}}\nhttps://localhost:{{PORT}} {{\n\tbind 127.0.0.1\n\ttls internal\n\trespond {{remote_host}}\n}}\n"
+    );
+    Gateway::start(&caddyfile, &[])
+}
+
+const PROXY: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n";
+
+#[test]
+fn a_proxy_header_is_read_before_tls_or_in_it_as_the_wrappers_stand() {
+    for (wrappers, headers, others) in [
+        ("proxy_protocol {\nallow 127.0.0.1/32\n}\ntls", [PROXY, ""], ["", PROXY]),
+        ("tls\nproxy_protocol {\nallow 127.0.0.1/32\n}", ["", PROXY], [PROXY, ""]),
+        ("proxy_protocol {\nallow 127.0.0.1/32\n}", ["", PROXY], [PROXY, ""]),
+    ] {
+        let gateway = wrapped(wrappers);
+        let ask = |headers| gateway.ask_behind(&gateway.client(), "localhost", "localhost", headers);
+        let answer = ask(headers).unwrap();
+        assert!(answer.text.ends_with("192.0.2.7"), "{wrappers}: {}", answer.text);
+        let answer = ask(["", ""]).unwrap();
+        assert!(answer.text.ends_with("127.0.0.1"), "{wrappers}: {}", answer.text);
+        // In the other place it is neither TLS nor HTTP.
+        assert!(ask(others).map_or(true, |answer| answer.status == 400), "{wrappers}");
+    }
+}
+
+#[test]
+fn plain_http_on_a_port_for_tls_is_redirected_if_asked_for() {
+    let gateway = wrapped("http_redirect\ntls");
+    let answer = get(gateway.port, "/a?b", &[]).unwrap();
+    assert_eq!(answer.status, 308, "{}", answer.text);
+    let location = format!("Location: https://localhost:{}/a?b\r\n", gateway.port);
+    assert!(answer.text.contains(&location), "{}", answer.text);
+    let answer = gateway.ask(&gateway.client(), "localhost", "localhost").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod streams;
 mod templates;
 mod tracing;
 mod tunnels;
+mod websockets;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
