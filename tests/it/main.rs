@@ -17,6 +17,7 @@ mod files;
 mod highlight;
 mod hostile;
 mod images;
+mod laws;
 mod logs;
 mod proxy;
 mod readme;
