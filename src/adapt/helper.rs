@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use tollgate_grammar::{Files, Mistakes, Place};
+use tollgate_grammar::{Env, Files, Mistakes, Place};
 
 use super::expectation::expect;
 use super::outline::Outliner;
@@ -12,7 +12,7 @@ use super::read_on::{READINGS_MAX, read_on};
 use super::routes::build_subroute;
 use super::trace::{Trace, TracedOut};
 use super::value::Said;
-use super::{ConfigValue, Cursor, Error, Options, Parse, Segment, Token, Vocabulary, Warning};
+use super::{ConfigValue, Cursor, Error, Options, Parse, Segment, Token, Vocabulary, Warning, oddities};
 use crate::config::ModuleJson;
 use crate::config::http::{MatcherSet, Route, Subroute};
 
@@ -35,6 +35,7 @@ pub(super) struct Notes {
 pub(super) struct Session<'a> {
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) options: &'a Options,
+    pub(super) env: &'a dyn Env,
     pub(super) files: &'a dyn Files,
     pub(super) notes: &'a Notes,
     groups: Cell<usize>,
@@ -50,12 +51,13 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         vocabulary: &'a Vocabulary,
         options: &'a Options,
-        files: &'a dyn Files,
+        (env, files): (&'a dyn Env, &'a dyn Files),
         notes: &'a Notes,
     ) -> Self {
         Self {
             vocabulary,
             options,
+            env,
             files,
             notes,
             groups: Cell::new(0),
@@ -78,13 +80,12 @@ impl<'a> Session<'a> {
         definition: Segment,
         defined: &mut NamedMatchers,
     ) -> Result<(), Error> {
-        let tokens = self.notes.trace.as_ref().map(|_| definition.clone());
+        let tokens = definition.clone();
         self.vocabulary.define_matcher(definition, defined)?;
-        if let (Some(trace), Some(tokens)) = (&self.notes.trace, tokens)
-            && let Some(set) = tokens.first().and_then(|name| defined.get(&*name.text))
-        {
-            let set = set.clone();
-            trace.add(tokens, TracedOut::Matchers(set));
+        let Some(set) = tokens.first().and_then(|name| defined.get(&*name.text)) else { return Ok(()) };
+        oddities::of_matcher(&tokens, set, self);
+        if let Some(trace) = &self.notes.trace {
+            trace.add(tokens, TracedOut::Matchers(set.clone()));
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ mod listeners;
 mod literal;
 mod logs;
 mod matchers;
+mod oddities;
 mod options;
 mod outline;
 mod provenance;
@@ -117,8 +118,8 @@ fn adapt_noting(
     let options = site::take_options(&mut blocks, vocabulary, notes, &mut mistakes);
     let options_hold = mistakes.count() == before_options;
     let named_routes =
-        site::take_named_routes(&mut blocks, vocabulary, &options, files, notes, &mut mistakes);
-    let session = helper::Session::new(vocabulary, &options, files, notes);
+        site::take_named_routes(&mut blocks, vocabulary, &options, (env, files), notes, &mut mistakes);
+    let session = helper::Session::new(vocabulary, &options, (env, files), notes);
     let sites = site::read_sites(blocks, &session, &mut mistakes);
     let mut pairings =
         if options_hold { listeners::pair(&sites, &options, &mut mistakes) } else { Vec::new() };

@@ -12,7 +12,7 @@ use super::routes::consolidate;
 use super::server_tls::TlsState;
 use super::site::{ErrorRoute, NamedRoutes, SiteAt};
 use super::site_address::specificity;
-use super::{AutoHttpsOption, Error, Options, Token, server_logs, server_options};
+use super::{AutoHttpsOption, Error, Options, Token, oddities, server_logs, server_options};
 use crate::config::http::{
     AutoHttps, ErrorRoutes, MatcherSet, Route, RouteList, Server, ServerLogs, Subroute,
 };
@@ -56,6 +56,7 @@ fn build_one(
     let mut server = Server { automatic_https: auto_https(options), ..Server::default() };
     listen(pairing, &mut server);
     warn_of_paths(&pairing.sites, session);
+    oddities::of_shadowed_sites(&pairing.sites, session);
     sort_sites(&mut pairing.sites);
     let sites = &pairing.sites;
     if sites.iter().any(|site| !site.pile.logs.is_empty()) {

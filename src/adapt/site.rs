@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use tollgate_grammar::{Files, Mistakes, ServerBlock};
+use tollgate_grammar::{Env, Files, Mistakes, ServerBlock};
 
 use super::expectation::expect;
 use super::helper::{NamedMatchers, Notes, Session, files_of};
@@ -171,12 +171,12 @@ pub(super) fn take_named_routes(
     blocks: &mut Vec<ServerBlock>,
     vocabulary: &Vocabulary,
     options: &Options,
-    files: &dyn Files,
+    around: (&dyn Env, &dyn Files),
     notes: &Notes,
     mistakes: &mut Mistakes,
 ) -> NamedRoutes {
     // Their groups are counted apart from those of the sites.
-    let session = Session::new(vocabulary, options, files, notes);
+    let session = Session::new(vocabulary, options, around, notes);
     let mut named = NamedRoutes::default();
     let (routes, sites): (Vec<_>, Vec<_>) =
         std::mem::take(blocks).into_iter().partition(|block| block.is_named_route);
