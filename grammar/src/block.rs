@@ -273,7 +273,12 @@ impl Parser<'_> {
         if brace.is_none() {
             self.cursor.prev();
         }
-        self.directives()?;
+        let is_closed = self.directives()?;
+        if let Some(brace) = brace.as_ref().filter(|_| !is_closed && self.cursor.val() == "}") {
+            // As in Caddy, the brace of its last directive will do.
+            let message = "the block that opens here is never closed".to_owned();
+            self.imports.warnings.push(Warning { message, place: Some(brace.clone()) });
+        }
         match brace {
             Some(brace) if !self.cursor.token().is_some_and(Token::is_close_brace) => {
                 Err(never_closed(self.cursor.syntax_err("}"), &brace))
@@ -282,10 +287,11 @@ impl Parser<'_> {
         }
     }
 
-    fn directives(&mut self) -> Result<(), Error> {
+    /// Reads directives up to the brace that closes their block; false if the text ends before it.
+    fn directives(&mut self) -> Result<bool, Error> {
         while self.cursor.next() {
             if self.cursor.token().is_some_and(Token::is_close_brace) {
-                break;
+                return Ok(true);
             }
             if self.cursor.val() == "import" {
                 self.imports.expand(&mut self.cursor, &self.snippets, 1)?;
@@ -293,7 +299,7 @@ impl Parser<'_> {
             }
             self.directive()?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Collects a directive: up to the end of its line, or of the block that opens there.
