@@ -335,7 +335,8 @@ fn index_ids(value: &Value, path: &str, ids: &mut BTreeMap<String, String>) -> R
     }
 }
 
-fn without_ids(value: &Value) -> Value {
+/// A configuration as it is to be run: without the names (`@id`) of its objects.
+pub fn without_ids(value: &Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
             fields

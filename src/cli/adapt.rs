@@ -63,7 +63,7 @@ With --validate the result is also checked as `validate` does it.";
             return Ok(());
         }
         let origin = Origin { file: file.to_owned(), adapter: self.adapter };
-        validate::check(adapted.json, Some(&origin))
+        validate::check(&adapted.json, Some(&origin))
     }
 }
 

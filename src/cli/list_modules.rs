@@ -65,11 +65,7 @@ impl Command for ListModules {
 
     fn run(self) -> Result<(), Failure> {
         // All of them are Caddy's standard ones: none is left when those are skipped.
-        let mut ids = if self.skip_standard { Vec::new() } else { modules::registry().ids() };
-        if !self.skip_standard {
-            ids.extend(BUILT_IN.iter().map(ToString::to_string));
-            ids.sort_unstable();
-        }
+        let ids = if self.skip_standard { Vec::new() } else { all() };
         if self.json {
             return print(&as_json(&ids)?);
         }
@@ -89,6 +85,14 @@ impl Command for ListModules {
         }
         print(&format!("{out}\n  Standard modules: {}", ids.len()))
     }
+}
+
+/// The full names of all modules, sorted.
+pub(super) fn all() -> Vec<String> {
+    let mut ids = modules::registry().ids();
+    ids.extend(BUILT_IN.iter().map(ToString::to_string));
+    ids.sort_unstable();
+    ids
 }
 
 fn as_json(ids: &[String]) -> Result<String, Failure> {

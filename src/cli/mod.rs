@@ -25,6 +25,7 @@ mod reload;
 mod respond;
 mod reverse_proxy;
 mod run;
+mod schema;
 mod start;
 mod stop;
 mod storage;
@@ -87,6 +88,7 @@ static COMMANDS: &[Row] = &[
     Row::of::<respond::Respond>(),
     Row::of::<reverse_proxy::ReverseProxy>(),
     Row::of::<run::Run>(),
+    Row::of::<schema::Schema>(),
     Row::of::<start::Start>(),
     Row::of::<stop::Stop>(),
     Row::of::<storage::Storage>(),

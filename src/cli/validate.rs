@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::adapt::source_or_default;
 use super::flags::{EnvFiles, Source};
 use super::{Command, Failure, env_file, failure, print};
+use crate::app::config_tree::without_ids;
 use crate::app::source::Origin;
 use crate::app::{provision, source};
 use crate::modules;
@@ -30,15 +31,15 @@ port: reads it, adapts it, loads its certificates, and builds its servers.";
         let file = source_or_default(self.source.config.as_deref())?;
         let loaded = source::load(&modules::registry(), Some(file), self.source.adapter.as_deref())?;
         failure::warn_of(&loaded.warnings);
-        check(loaded.json, loaded.origin.as_ref())?;
+        check(&loaded.json, loaded.origin.as_ref())?;
         print("Valid configuration")
     }
 }
 
 /// Provisions a configuration, and lets go of it. What is wrong is shown in the file that it came from.
-pub(super) fn check(json: Value, origin: Option<&Origin>) -> Result<(), Failure> {
+pub(super) fn check(json: &Value, origin: Option<&Origin>) -> Result<(), Failure> {
     let registry = modules::registry();
-    match provision::provision(json, &registry) {
+    match provision::provision(without_ids(json), &registry) {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::from(error).blamed(&registry, origin)),
     }

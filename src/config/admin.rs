@@ -1,11 +1,12 @@
 //! `admin`: the admin endpoint.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, ModuleJson, is_default};
+use super::{Duration, ModuleJson, is_default, schema};
 
 /// The admin endpoint (<https://caddyserver.com/docs/json/admin/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// Whether there is none.
@@ -39,7 +40,7 @@ pub fn default_admin_listen() -> String {
 }
 
 /// How the configuration itself is handled.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConfigSettings {
     /// Whether the running configuration is kept on disk; unset means yes.
@@ -47,6 +48,7 @@ pub struct ConfigSettings {
     pub persist: Option<bool>,
     /// Where to get a configuration from after this one is running; a module of `caddy.config_loaders`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::ConfigLoader>")]
     pub load: Option<ModuleJson>,
     /// How long to wait before that.
     #[serde(skip_serializing_if = "is_default")]
@@ -54,7 +56,7 @@ pub struct ConfigSettings {
 }
 
 /// The identity that this instance has for remote administration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
     /// Names or addresses that the certificate is for.
@@ -62,11 +64,12 @@ pub struct Identity {
     pub identifiers: Vec<String>,
     /// Who issues it; modules of `tls.issuance`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::Issuer>")]
     pub issuers: Vec<ModuleJson>,
 }
 
 /// Remote administration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RemoteAdmin {
     /// Where it listens.
@@ -78,7 +81,7 @@ pub struct RemoteAdmin {
 }
 
 /// What the holders of some keys may do.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminAccess {
     /// Base64 of the DER of their certificates.
@@ -90,7 +93,7 @@ pub struct AdminAccess {
 }
 
 /// What requests are allowed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminPermissions {
     /// Paths and everything below them; none means all.

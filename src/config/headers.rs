@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
@@ -11,7 +12,7 @@ pub type HeaderFields = BTreeMap<String, Vec<String>>;
 
 /// Changes to header fields. They are made in the order of the fields here, but that deleting all of
 /// them comes first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderOps {
     /// Values that are added to those that are there.
@@ -29,7 +30,7 @@ pub struct HeaderOps {
 }
 
 /// A replacement within a value.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderReplacement {
     /// The text to look for, or
@@ -44,7 +45,7 @@ pub struct HeaderReplacement {
 }
 
 /// Changes to an answer's header fields, see [`HeaderOps`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResponseHeaderOps {
     /// As in [`HeaderOps`].
@@ -81,7 +82,7 @@ impl ResponseHeaderOps {
 
 /// Which answers are meant; what is not said matches every answer
 /// (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/intercept/handle_response/match/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResponseMatcher {
     /// The status must be one of these; a single digit stands for its class.

@@ -1,15 +1,18 @@
 //! `apps.http`: servers, routes and matcher sets.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Duration, ModuleJson, is_default, tls};
+use super::{Duration, ModuleJson, is_default, schema, tls};
 
 /// The HTTP app (<https://caddyserver.com/docs/json/apps/http/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "HttpApp")]
 pub struct App {
     /// The port of plain HTTP; 0 means 80.
     #[serde(skip_serializing_if = "is_default")]
@@ -32,7 +35,7 @@ pub struct App {
 }
 
 /// Which metrics are gathered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
     /// Whether they are kept apart by host.
@@ -47,7 +50,7 @@ pub struct Metrics {
 }
 
 /// One server (<https://caddyserver.com/docs/json/apps/http/servers/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The network addresses that it listens on.
@@ -55,9 +58,11 @@ pub struct Server {
     pub listen: Vec<String>,
     /// What stands between listener and server; modules of `caddy.listeners`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::ListenerWrapper>")]
     pub listener_wrappers: Vec<ModuleJson>,
     /// The same for packets; modules of `caddy.packetconns`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::PacketConnWrapper>")]
     pub packet_conn_wrappers: Vec<ModuleJson>,
     /// How long reading a whole request may take; zero means for ever.
     #[serde(skip_serializing_if = "is_default")]
@@ -128,6 +133,7 @@ pub struct Server {
     pub strict_sni_host: Option<bool>,
     /// Whose X-Forwarded headers are believed; a module of `http.ip_sources`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::IpSource>")]
     pub trusted_proxies: Option<ModuleJson>,
     /// The headers that hold a client's address; none means X-Forwarded-For.
     #[serde(skip_serializing_if = "is_default")]
@@ -156,7 +162,7 @@ pub struct Server {
 }
 
 /// What automatic HTTPS does for a server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AutoHttps {
     /// Nothing at all.
@@ -180,7 +186,7 @@ pub struct AutoHttps {
 }
 
 /// Access logs of a server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerLogs {
     /// The logger for hosts that `logger_names` does not hold; empty means the unnamed one.
@@ -223,6 +229,20 @@ impl<'de> Deserialize<'de> for LoggerNames {
     }
 }
 
+impl JsonSchema for LoggerNames {
+    fn schema_name() -> Cow<'static, str> {
+        "LoggerNames".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "description": "The loggers of one host: a name or a list of them.",
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+        })
+    }
+}
+
 /// An ordered list of routes; Caddy's `RouteList`.
 pub type RouteList = Vec<Route>;
 
@@ -234,7 +254,7 @@ pub type MatcherSet = Map<String, Value>;
 pub const HANDLER_TAG: &str = "handler";
 
 /// Matchers, and what to do with the requests that they match.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Route {
     /// Of the routes with the same non-empty group, only the first that matches runs.
@@ -242,9 +262,11 @@ pub struct Route {
     pub group: String,
     /// One of these sets must match; no set at all matches everything.
     #[serde(rename = "match", skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::Matchers>")]
     pub matcher_sets: Vec<MatcherSet>,
     /// The handlers, in order.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::Handler>")]
     pub handle: Vec<ModuleJson>,
     /// Whether no further route runs after this one has matched.
     #[serde(skip_serializing_if = "is_default")]
@@ -252,7 +274,7 @@ pub struct Route {
 }
 
 /// Routes for errors.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ErrorRoutes {
     /// The routes to go through.
@@ -263,7 +285,7 @@ pub struct ErrorRoutes {
 /// The handler that groups others: a list of routes inside a route, with error routes of its own.
 ///
 /// It stands here and not with its module because site blocks are made of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Subroute {
     /// The routes to go through.

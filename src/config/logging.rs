@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, ModuleJson, is_default};
+use super::{Duration, ModuleJson, is_default, schema};
 
 /// The name of the log that takes what no other log claims for itself alone.
 pub const DEFAULT_LOG: &str = "default";
 
 /// All logs (<https://caddyserver.com/docs/json/logging/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Logging {
     /// What is written by other means than our loggers.
@@ -22,17 +23,20 @@ pub struct Logging {
 }
 
 /// Where unstructured output goes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinkLog {
     /// Where it is written; a module of `caddy.logging.writers`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogWriter>")]
     pub writer: Option<ModuleJson>,
     /// In what form; a module of `caddy.logging.encoders`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogEncoder>")]
     pub encoder: Option<ModuleJson>,
     /// What takes the entries instead of writer and encoder; a module of `caddy.logging.cores`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogCore>")]
     pub core: Option<ModuleJson>,
     /// The lowest level that is written.
     #[serde(skip_serializing_if = "is_default")]
@@ -52,17 +56,20 @@ pub struct SinkLog {
 }
 
 /// One log.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CustomLog {
     /// Where it is written; a module of `caddy.logging.writers`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogWriter>")]
     pub writer: Option<ModuleJson>,
     /// In what form; a module of `caddy.logging.encoders`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogEncoder>")]
     pub encoder: Option<ModuleJson>,
     /// What takes the entries instead of writer and encoder; a module of `caddy.logging.cores`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogCore>")]
     pub core: Option<ModuleJson>,
     /// The lowest level that is written; empty means INFO.
     #[serde(skip_serializing_if = "is_default")]
@@ -88,7 +95,7 @@ pub struct CustomLog {
 }
 
 /// How to leave out entries when there are many.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSampling {
     /// The time in which like entries are counted; zero means a second.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -25,6 +26,7 @@ pub mod logging;
 mod module;
 pub mod pki;
 pub mod rewrite;
+pub mod schema;
 mod secret;
 mod size;
 pub mod subject;
@@ -50,7 +52,7 @@ pub use unique::parse_json;
 pub use weak_string::WeakString;
 
 /// A whole configuration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The admin endpoint.
@@ -61,6 +63,7 @@ pub struct Config {
     pub logging: Option<logging::Logging>,
     /// Where certificates and keys are kept; a module of `caddy.storage`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::Storage>")]
     pub storage: Option<ModuleJson>,
     /// What runs.
     #[serde(skip_serializing_if = "is_default")]

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, ModuleJson, is_default};
+use super::{Duration, ModuleJson, is_default, schema};
 
 /// The id of the authority that is used unless another one is named.
 pub const DEFAULT_CA: &str = "local";
 
 /// Certificate authorities (<https://caddyserver.com/docs/json/apps/pki/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pki {
     /// Authorities by id; if none is given there is [`DEFAULT_CA`].
@@ -19,7 +20,7 @@ pub struct Pki {
 }
 
 /// One authority.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ca {
     /// Its name for people.
@@ -51,11 +52,12 @@ pub struct Ca {
     pub renewal_window_ratio: f64,
     /// Where it keeps its keys; a module of `caddy.storage`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::Storage>")]
     pub storage: Option<ModuleJson>,
 }
 
 /// A certificate and its key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyPair {
     /// The certificate's file, or what `format` says.

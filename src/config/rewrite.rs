@@ -1,12 +1,13 @@
 //! Changes to a request's method and target.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
 
 /// Changes to a request's method and target, made in the order of the fields here
 /// (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/rewrite/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rewrite {
     /// The new method.
@@ -33,7 +34,7 @@ pub struct Rewrite {
 }
 
 /// A text that takes the place of another in path and query.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UriSubstring {
     /// What to look for.
@@ -48,7 +49,7 @@ pub struct UriSubstring {
 }
 
 /// A text that takes the place of what a regular expression finds in the path.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PathReplacement {
     /// The regular expression.
@@ -60,7 +61,7 @@ pub struct PathReplacement {
 }
 
 /// Changes to the query, made in the order of the fields here.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryOps {
     /// New names of keys.
@@ -81,7 +82,7 @@ pub struct QueryOps {
 }
 
 /// A key of the query, and its value or new name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryArgument {
     /// The key.
@@ -93,7 +94,7 @@ pub struct QueryArgument {
 }
 
 /// A replacement within the values of a key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryReplacement {
     /// The key; `*` is every key.

@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Duration, ModuleJson, Secret, is_default};
+use super::{Duration, ModuleJson, Secret, is_default, schema};
 
 /// The tag under which an issuer's name stands.
 pub const ISSUER_TAG: &str = "module";
 
 /// The TLS app (<https://caddyserver.com/docs/json/apps/tls/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "TlsApp")]
 pub struct App {
     /// Certificates to load: by loader, modules of `tls.certificates`. `automate` lists names to get
     /// certificates for.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "schema::CertificateLoaders")]
     pub certificates: BTreeMap<String, Value>,
     /// How certificates are got and renewed.
     #[serde(skip_serializing_if = "is_default")]
@@ -41,6 +44,7 @@ pub struct App {
     pub encrypted_client_hello: Option<Ech>,
     /// The DNS provider where none is named; a module of `dns.providers`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::DnsProvider>")]
     pub dns: Option<ModuleJson>,
     /// The DNS resolvers where none are named.
     #[serde(skip_serializing_if = "is_default")]
@@ -48,7 +52,7 @@ pub struct App {
 }
 
 /// How certificates are got and renewed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Automation {
     /// The first policy whose subjects hold a name counts for it.
@@ -69,7 +73,7 @@ pub struct Automation {
 }
 
 /// How the certificates of some names are got.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AutomationPolicy {
     /// The names; none means all.
@@ -77,9 +81,11 @@ pub struct AutomationPolicy {
     pub subjects: Vec<String>,
     /// Who issues, tried in order; modules of `tls.issuance`. None means by the kind of name.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::Issuer>")]
     pub issuers: Vec<ModuleJson>,
     /// Who has certificates ready at handshakes; modules of `tls.get_certificate`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::CertificateManager>")]
     pub get_certificate: Vec<ModuleJson>,
     /// Whether certificates demand an OCSP staple.
     #[serde(skip_serializing_if = "is_default")]
@@ -92,6 +98,7 @@ pub struct AutomationPolicy {
     pub key_type: String,
     /// Where they are kept; a module of `caddy.storage`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::Storage>")]
     pub storage: Option<ModuleJson>,
     /// Whether they are got at the first handshake.
     #[serde(skip_serializing_if = "is_default")]
@@ -108,7 +115,7 @@ pub struct AutomationPolicy {
 }
 
 /// Certificates that are got at the first handshake.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OnDemand {
     /// The URL to ask whether a name is allowed; old form of `permission`.
@@ -116,15 +123,17 @@ pub struct OnDemand {
     pub ask: String,
     /// Who says whether a name is allowed; a module of `tls.permission`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::Permission>")]
     pub permission: Option<ModuleJson>,
 }
 
 /// Session tickets.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionTickets {
     /// Where their keys come from; a module of `tls.stek`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::TicketKeys>")]
     pub key_source: Option<ModuleJson>,
     /// How often keys change.
     #[serde(skip_serializing_if = "is_default")]
@@ -141,7 +150,7 @@ pub struct SessionTickets {
 }
 
 /// The certificate cache.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CertificateCache {
     /// The most certificates it holds; 0 means the default.
@@ -150,7 +159,7 @@ pub struct CertificateCache {
 }
 
 /// Encrypted ClientHello.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ech {
     /// The outer names.
@@ -162,7 +171,7 @@ pub struct Ech {
 }
 
 /// One outer name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EchConfig {
     /// The name that everyone may see.
@@ -170,7 +179,7 @@ pub struct EchConfig {
 }
 
 /// Where the keys of some outer names are published.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EchPublication {
     /// The outer names; none means all.
@@ -181,6 +190,7 @@ pub struct EchPublication {
     pub domains: Vec<String>,
     /// By whom; modules of `tls.ech.publishers`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "schema::EchPublishers")]
     pub publishers: BTreeMap<String, Value>,
 }
 
@@ -188,11 +198,12 @@ pub struct EchPublication {
 pub type HandshakeMatchers = Map<String, Value>;
 
 /// How TLS is spoken with the clients that it matches.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionPolicy {
     /// Which handshakes it is for; unset means all.
     #[serde(rename = "match", skip_serializing_if = "is_default")]
+    #[schemars(with = "schema::HandshakeMatcherSet")]
     pub matchers: HandshakeMatchers,
     /// Which certificate is used if several fit.
     #[serde(skip_serializing_if = "is_default")]
@@ -229,11 +240,12 @@ pub struct ConnectionPolicy {
     pub insecure_secrets_log: String,
     /// What else a handshake needs to know; a module of `tls.context`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::HandshakeContext>")]
     pub handshake_context: Option<ModuleJson>,
 }
 
 /// Which certificate is used if several fit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CertificateSelection {
     /// One with one of these serial numbers.
@@ -254,11 +266,12 @@ pub struct CertificateSelection {
 }
 
 /// Client certificates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientAuthentication {
     /// Who may issue them; a module of `tls.ca_pool.source`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::CaPool>")]
     pub ca: Option<ModuleJson>,
     /// Base64 of the DER of who may issue them; old form of `ca`.
     #[serde(skip_serializing_if = "is_default")]
@@ -271,6 +284,7 @@ pub struct ClientAuthentication {
     pub trusted_leaf_certs: Vec<String>,
     /// Further checks; modules of `tls.client_auth.verifier`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::ClientVerifier>")]
     pub verifiers: Vec<ModuleJson>,
     /// `request`, `require`, `verify_if_given`, `require_and_verify`.
     #[serde(skip_serializing_if = "is_default")]
@@ -278,7 +292,7 @@ pub struct ClientAuthentication {
 }
 
 /// A certificate to load from two files.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CertificateFiles {
     /// The certificate's file.
@@ -294,7 +308,7 @@ pub struct CertificateFiles {
 }
 
 /// The issuer `internal`: our own authority.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InternalIssuer {
     /// Which authority; empty means [`super::pki::DEFAULT_CA`].
@@ -309,7 +323,7 @@ pub struct InternalIssuer {
 }
 
 /// The issuer `acme`: authorities such as Let's Encrypt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AcmeIssuer {
     /// The directory's URL; empty means Let's Encrypt.
@@ -347,6 +361,7 @@ pub struct AcmeIssuer {
     pub certificate_lifetime: Duration,
     /// The proxy on the way; a module of `caddy.network_proxy`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::NetworkProxy>")]
     pub network_proxy: Option<ModuleJson>,
 }
 
@@ -361,7 +376,7 @@ impl InternalIssuer {
 }
 
 /// An account that the authority knows by other means.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExternalAccount {
     /// Its id.
@@ -371,7 +386,7 @@ pub struct ExternalAccount {
 }
 
 /// How to show that a name is ours.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Challenges {
     /// By HTTP.
@@ -392,7 +407,7 @@ pub struct Challenges {
 }
 
 /// A challenge that needs a port.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PortChallenge {
     /// Whether it is not used.
@@ -404,11 +419,12 @@ pub struct PortChallenge {
 }
 
 /// The DNS challenge.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DnsChallenge {
     /// Who changes the zone; a module of `dns.providers`.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::DnsProvider>")]
     pub provider: Option<ModuleJson>,
     /// The record's time to live.
     #[serde(skip_serializing_if = "is_default")]
@@ -428,7 +444,7 @@ pub struct DnsChallenge {
 }
 
 /// Which chain to take if there is a choice.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChainPreference {
     /// The one with the fewest bytes.

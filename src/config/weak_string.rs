@@ -1,5 +1,8 @@
 //! Text that is a number or a boolean in JSON where it looks like one.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -52,6 +55,16 @@ impl<'de> Deserialize<'de> for WeakString {
             Value::Null => String::new(),
             other => other.to_string(),
         }))
+    }
+}
+
+impl JsonSchema for WeakString {
+    fn schema_name() -> Cow<'static, str> {
+        "WeakString".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({"type": ["string", "number", "boolean"]})
     }
 }
 

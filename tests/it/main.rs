@@ -21,6 +21,7 @@ mod laws;
 mod logs;
 mod proxy;
 mod readme;
+mod schema;
 mod support;
 mod tidy;
 mod tls;
