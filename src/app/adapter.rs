@@ -71,7 +71,7 @@ pub fn adapt(registry: &Registry, adapter: &str, file: &str, text: &[u8]) -> Res
     explain(registry, adapter, file, text, false).map(|(adapted, _)| adapted)
 }
 
-/// Adapts `text` like [`adapt`], with an outline of what it serves if one is wanted.
+/// Adapts `text` like [`adapt()`], with an outline of what it serves if one is wanted.
 ///
 /// # Errors
 /// [`AdaptError`].
