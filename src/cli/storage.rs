@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{Command, Failure, print, program_name, root};
@@ -110,6 +110,10 @@ fn export(flags: Export) -> Result<(), Failure> {
     let opening = |error| Failure::io(format!("opening output file {}", output.display()), error);
     let mut options = File::options();
     let file = options.write(true).create(true).truncate(true).mode(MODE).open(output).map_err(opening)?;
+    // Only a new file has got the mode by now.
+    if file.metadata().map_err(opening)?.is_file() {
+        file.set_permissions(std::fs::Permissions::from_mode(MODE)).map_err(opening)?;
+    }
     write_archive(&storage, &keys, file)
 }
 

@@ -21,7 +21,7 @@ const NESTING_MAX: u32 = 50;
 const ITEMS_MAX: u64 = 1_000_000;
 /// So many items may be looked at in all.
 const ITEMS_SEEN_MAX: u64 = 20_000_000;
-/// What a list or map takes besides its items.
+/// What a text or list takes besides its items, and its place among what is held.
 const CONTAINER_BYTES: usize = 64;
 /// No function makes a longer text of what it is given, unless it was as long before.
 pub const TEXT_MAX: usize = 8 << 20;
@@ -150,7 +150,10 @@ impl Walk<'_> {
             return Err(Error::new("the values of the template have too many items"));
         }
         match value {
-            Value::Str(text) => self.text(text.len())?,
+            Value::Str(text) => {
+                self.text(text.len())?;
+                self.hold(Rc::as_ptr(text).cast(), value)?;
+            }
             Value::List(items) => {
                 self.hold(Rc::as_ptr(items).cast(), value)?;
                 let levels = deeper(levels)?;
@@ -182,7 +185,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Pays for a list or map as far as that has not been done.
+    /// Pays for a text, list or map as far as that has not been done.
     fn hold(&self, address: *const (), value: &Value) -> Result<(), Error> {
         let mut held = self.budget.held.borrow_mut();
         let weight = value.weight() + CONTAINER_BYTES;
@@ -199,11 +202,11 @@ fn deeper(levels: u32) -> Result<u32, Error> {
     levels.checked_sub(1).ok_or_else(|| Error::new("a value of the template is nested too deeply"))
 }
 
-/// The lists and maps that there are in a rendering. Each is kept to the end, so that none goes away
+/// The texts, lists and maps that there are in a rendering. Each is kept to the end, so that none goes away
 /// together with all that hang on it, one within the other, and no address is used twice.
 #[derive(Debug, Default)]
 struct Held {
-    /// How many bytes were paid for the list or map at an address.
+    /// How many bytes were paid for what is at an address.
     paid: HashMap<*const (), usize>,
     values: Vec<Value>,
 }

@@ -176,7 +176,9 @@ impl<'r> Run<'r> {
                 indices.zip(items.iter().cloned()).collect()
             }
             Value::Map(map) => {
-                map.borrow().iter().map(|(key, value)| (Value::from(key.as_str()), value.clone())).collect()
+                let map = map.borrow();
+                self.budget.take(map.keys().map(String::len).sum())?;
+                map.iter().map(|(key, value)| (Value::from(key.as_str()), value.clone())).collect()
             }
             Value::Int(count) => return self.count(branch, *count, dot, known),
             other => return Err(Error::new(format!("range can't iterate over {}", other.text()))),
@@ -355,10 +357,7 @@ impl<'r> Run<'r> {
 
     /// A value that the template has got from elsewhere, and pays for.
     fn got(&self, value: Value) -> Result<Value, Error> {
-        match &value {
-            Value::Str(text) => self.budget.take(text.len())?,
-            value => self.budget.admit(slice::from_ref(value))?,
-        }
+        self.budget.admit(slice::from_ref(&value))?;
         Ok(value)
     }
 

@@ -9,13 +9,15 @@ struct Plain;
 
 impl Host for Plain {
     fn knows(&self, name: &str) -> bool {
-        matches!(name, "list" | "map" | "put" | "upper" | "again")
+        matches!(name, "list" | "map" | "fresh" | "put" | "upper" | "again")
     }
 
     fn call(&self, name: &str, arguments: &[Value], templates: &Templates) -> Result<Value, Error> {
         match name {
             "list" => Ok(arguments.to_vec().into()),
             "map" => Ok(Map::new().into()),
+            // A list with a text of its own.
+            "fresh" => Ok(vec![Value::from("a".repeat(1_000_000))].into()),
             "put" => {
                 let Value::Map(map) = &arguments[0] else { panic!("no map") };
                 map.borrow_mut().insert(arguments[1].text().into_owned(), arguments[2].clone());
@@ -198,10 +200,19 @@ fn values_are_neither_too_deep_nor_too_large() {
 }
 
 #[test]
+fn texts_within_values_are_paid_for_once() {
+    fails("{{range 100}}{{$x := fresh}}{{end}}", "too much text");
+    let long = "a".repeat(1_000_000);
+    same(&format!("{{{{$x := \"{long}\"}}}}{{{{range 100}}}}{{{{$y := list $x $x}}}}{{{{end}}}}"), "");
+    let keys = "{{$m := map}}{{$_ := put $m (index fresh 0) 1}}";
+    fails(&format!("{keys}{{{{range 100}}}}{{{{range $m}}}}{{{{end}}}}{{{{end}}}}"), "too much text");
+}
+
+#[test]
 fn maps_may_hold_themselves_and_long_chains() {
     fails("{{$x := map}}{{$y := map}}{{put $x \"y\" $y}}{{$y = put $y \"x\" $x}}", "nested too deeply");
     // A chain grows at its end. Dropping it must not take the stack of a level for each of its members.
-    let chain = "{{$first := map}}{{$last := $first}}{{range 100000}}{{$next := map}}\
+    let chain = "{{$first := map}}{{$last := $first}}{{range 50000}}{{$next := map}}\
                  {{$_ := put $last \"n\" $next}}{{$last = $next}}{{end}}";
     let small_stack = std::thread::Builder::new().stack_size(1 << 20);
     let small_stack = small_stack.spawn(move || {

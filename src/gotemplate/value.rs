@@ -10,6 +10,9 @@ use super::{Error, format};
 /// Keys with their values, in the order of the keys.
 pub type Map = BTreeMap<String, Value>;
 
+/// What a map takes before it has many entries: room for eleven.
+const MAP_BYTES: usize = 12 * size_of::<(String, Value)>();
+
 /// A value.
 #[derive(Clone, Debug, Default)]
 pub enum Value {
@@ -162,7 +165,10 @@ impl Value {
         match self {
             Self::Str(text) => text.len(),
             Self::List(items) => items.len() * size_of::<Value>(),
-            Self::Map(map) => map.borrow().keys().map(|key| key.len() + size_of::<(String, Value)>()).sum(),
+            Self::Map(map) => {
+                let entry = |key: &String| key.len() + size_of::<(String, Value)>();
+                MAP_BYTES + map.borrow().keys().map(entry).sum::<usize>()
+            }
             _ => 0,
         }
     }

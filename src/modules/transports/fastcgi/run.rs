@@ -18,6 +18,8 @@ use crate::http::{
 
 /// How long a connection may take to stand, unless said otherwise.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// The disk has this long to say whether a script is there.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A way to FastCGI responders.
 pub struct FastCgiTransport {
@@ -130,12 +132,17 @@ impl FastCgiTransport {
         let is_named = script.is_named && !self.env.iter().any(|(name, _)| **name == *b"SCRIPT_FILENAME");
         if is_named || self.resolve_root_symlink || !script.root.starts_with(b"/") {
             let resolve = self.resolve_root_symlink;
-            script = unblock(move || look(script, resolve, is_named)).await??;
+            let looking = unblock(move || look(script, resolve, is_named));
+            script = tokio::time::timeout(LOOK_TIMEOUT, looking).await.map_err(|_| {
+                NoAnswer::Refused(HandlerError::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the disk does not answer",
+                ))
+            })???;
         }
         let mut variables = Variables::default();
         script.add_to(&mut variables);
-        let own = known.0.into_iter();
-        own.for_each(|(name, value)| variables.set(&name, value));
+        variables.take_over(known);
         let request = FastCgiRequest { method: outgoing.method, variables: &variables.0, body_bytes };
         let answer = fastcgi::round_trip(dial, &self.options, request, body, self.on_complaint.clone());
         answer.await.map_err(|error| match error {

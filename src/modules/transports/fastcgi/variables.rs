@@ -1,6 +1,7 @@
 //! What a responder is told of a request: CGI's variables (RFC 3875), as PHP and others know them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, Method, StatusCode, Version};
@@ -29,6 +30,17 @@ impl Variables {
     pub(super) fn set(&mut self, name: &[u8], value: Vec<u8>) {
         self.0.retain(|(known, _)| known != name);
         self.0.push((name.to_vec(), value));
+    }
+}
+
+impl Variables {
+    /// Takes these over, too; of several of one name the last one counts.
+    pub(super) fn take_over(&mut self, more: Self) {
+        // A client may send thousands of fields, so that each is not compared with all others.
+        let mut seen = HashSet::new();
+        let all = std::mem::take(&mut self.0).into_iter().chain(more.0);
+        self.0 = all.rev().filter(|(name, _)| seen.insert(name.clone())).collect();
+        self.0.reverse();
     }
 }
 
@@ -221,14 +233,13 @@ fn value_of<'a>(outgoing: &Outgoing<'a>, name: &HeaderName) -> Cow<'a, [u8]> {
 /// Each field as `HTTP_NAME`. A client's `Proxy` stays away: programs take `HTTP_PROXY` for a setting
 /// (<https://httpoxy.org>).
 fn add_fields(variables: &mut Variables, outgoing: &Outgoing<'_>) {
-    let mut done: Vec<&HeaderName> = Vec::new();
+    let mut done: HashSet<&HeaderName> = HashSet::new();
     let extra = outgoing.extra.iter().map(|(name, _)| name);
     for name in outgoing.headers.keys().filter(|name| !outgoing.omits(name)).chain(extra) {
         let is_known = matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING);
-        if is_known || name.as_str() == "proxy" || done.contains(&name) {
+        if is_known || name.as_str() == "proxy" || !done.insert(name) {
             continue;
         }
-        done.push(name);
         let name_up = name.as_str().to_ascii_uppercase().replace('-', "_");
         variables.add(&format!("HTTP_{name_up}"), value_of(outgoing, name));
     }

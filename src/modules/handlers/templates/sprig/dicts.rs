@@ -77,9 +77,12 @@ fn filtered(a: &[Value], keeps: bool) -> Result<Map, Error> {
 /// Puts what further maps have into the first one.
 fn merge(a: &[Value], overwrites: bool) -> Result<Value, Error> {
     let first = map(a, 0)?;
-    for index in 1..a.len() {
-        let Value::Map(other) = copy(value(a, index)?) else { continue };
-        merge_into(&first, &other, overwrites);
+    // All are copied before the first one changes, which may be within them.
+    let others: Vec<_> = a.iter().skip(1).map(copy).collect();
+    for other in others {
+        if let Value::Map(other) = other {
+            merge_into(&first, &other, overwrites);
+        }
     }
     Ok(Value::Map(first))
 }

@@ -152,3 +152,15 @@ fn nothing_grows_without_bound() {
     }
     assert_eq!(call("splitList", &[v(" "), long.clone()]).len(), 2 * 600_000 + 2);
 }
+
+#[test]
+fn what_is_merged_is_as_it_was_before() {
+    let first = Value::from(Map::from([("x".to_owned(), v("1"))]));
+    let around = |name: &str| Value::from(Map::from([(name.to_owned(), first.clone())]));
+    let arguments: Vec<_> =
+        std::iter::once(first.clone()).chain((0..64).map(|n| around(&n.to_string()))).collect();
+    find("merge").unwrap()(&arguments).unwrap();
+    // Each of the others held the first one when that had one entry.
+    assert_eq!(first.length(), Some(65));
+    assert_eq!(call("get", &[first, v("63")]), "map[x:1]");
+}
