@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use super::dynamic::{AUpstreams, MultiUpstreams, NAMESPACE, SrvUpstreams};
 use super::json::SOURCE_TAG;
 use super::upstreams::{Limits, Upstream};
@@ -24,6 +26,8 @@ use crate::modules::transports::http::Resolver as ResolverJson;
 const REFRESH: Duration = Duration::from_secs(60);
 /// A look-up gets this long.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
+/// A source looks for so many names at a time.
+const LOOKUPS_MAX: usize = 32;
 /// So many names are remembered; a name may depend on the request.
 const NAMES_MAX: usize = 100;
 
@@ -64,6 +68,36 @@ struct Cache {
     grace: Option<Duration>,
     limits: Limits,
     known: Mutex<HashMap<String, Known>>,
+    /// Look-ups of what is not known yet, and their outcomes for those who wait for the same.
+    under_way: Mutex<HashMap<String, UnderWay>>,
+    turns: Semaphore,
+}
+
+/// What a look-up has come to: nothing yet, or upstreams if there are some.
+type UnderWay = Arc<tokio::sync::Mutex<Option<Option<Vec<Arc<Upstream>>>>>>;
+
+/// A look-up's place among those under way, which it leaves at its end.
+struct Entry<'c> {
+    cache: &'c Cache,
+    key: &'c str,
+    under_way: UnderWay,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let mut all = self.cache.under_way();
+        if all.get(self.key).is_some_and(|current| Arc::ptr_eq(current, &self.under_way)) {
+            all.remove(self.key);
+        }
+    }
+}
+
+/// What is known of a name.
+enum Look {
+    Fresh(Vec<Arc<Upstream>>),
+    /// Somebody has to look again: this one.
+    Old,
+    Unknown,
 }
 
 struct Known {
@@ -202,7 +236,14 @@ impl Services {
 
 impl Cache {
     fn new(refresh: config::Duration, grace: Option<Duration>, limits: Limits) -> Self {
-        Self { refresh: refresh.positive().unwrap_or(REFRESH), grace, limits, known: Mutex::default() }
+        Self {
+            refresh: refresh.positive().unwrap_or(REFRESH),
+            grace,
+            limits,
+            known: Mutex::default(),
+            under_way: Mutex::default(),
+            turns: Semaphore::new(LOOKUPS_MAX),
+        }
     }
 
     /// What is known under `key`, or what looking comes to.
@@ -211,12 +252,41 @@ impl Cache {
         key: String,
         looking: impl Future<Output = io::Result<Vec<String>>>,
     ) -> Option<Vec<Arc<Upstream>>> {
-        if let Some(known) = self.look(&key) {
-            return Some(known);
+        match self.look(&key) {
+            Look::Fresh(known) => Some(known),
+            Look::Old => self.renew(key, looking).await,
+            Look::Unknown => self.join(key, looking).await,
         }
-        let looked = tokio::time::timeout(LOOKUP_TIMEOUT, looking).await;
+    }
+
+    /// Looks, or waits for who is looking for the same already, and shares the outcome.
+    async fn join(
+        &self,
+        key: String,
+        looking: impl Future<Output = io::Result<Vec<String>>>,
+    ) -> Option<Vec<Arc<Upstream>>> {
+        let under_way = Arc::clone(self.under_way().entry(key.clone()).or_default());
+        // Who comes after it looks anew, or finds what is known; also if the client leaves meanwhile.
+        let entry = Entry { cache: self, key: &key, under_way };
+        let mut outcome = entry.under_way.lock().await;
+        if outcome.is_none() {
+            *outcome = Some(self.renew(key.clone(), looking).await);
+        }
+        outcome.clone().flatten()
+    }
+
+    /// Looks, as soon as not too many others do.
+    async fn renew(
+        &self,
+        key: String,
+        looking: impl Future<Output = io::Result<Vec<String>>>,
+    ) -> Option<Vec<Arc<Upstream>>> {
+        let looked = tokio::time::timeout(LOOKUP_TIMEOUT, async {
+            let _turn = self.turns.acquire().await.map_err(io::Error::other)?;
+            looking.await
+        });
         let found =
-            looked.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")));
+            looked.await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")));
         match found {
             Ok(addresses) => Some(self.keep(key, &addresses)),
             Err(error) => {
@@ -228,15 +298,15 @@ impl Cache {
 
     /// What is fresh. What is too old counts as fresh for whoever asks while the first who found it so
     /// looks again.
-    fn look(&self, key: &str) -> Option<Vec<Arc<Upstream>>> {
+    fn look(&self, key: &str) -> Look {
         let now = Instant::now();
         let mut all = self.known();
-        let known = all.get_mut(key)?;
+        let Some(known) = all.get_mut(key) else { return Look::Unknown };
         if known.until > now {
-            return Some(known.upstreams.clone());
+            return Look::Fresh(known.upstreams.clone());
         }
         known.until = now + LOOKUP_TIMEOUT;
-        None
+        Look::Old
     }
 
     fn keep(&self, key: String, addresses: &[String]) -> Vec<Arc<Upstream>> {
@@ -273,6 +343,10 @@ impl Cache {
         Some(known.upstreams.clone())
     }
 
+    fn under_way(&self) -> MutexGuard<'_, HashMap<String, UnderWay>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,12 +357,9 @@ mod tests {
     use super::*;
 
     fn cache(refresh: u64, grace: Option<u64>) -> Cache {
-        let refresh = Duration::from_millis(refresh);
         Cache {
-            refresh,
-            grace: grace.map(Duration::from_millis),
-            limits: Limits::default(),
-            known: Mutex::default(),
+            refresh: Duration::from_millis(refresh),
+            ..Cache::new(config::Duration::ZERO, grace.map(Duration::from_millis), Limits::default())
         }
     }
 
@@ -341,6 +412,38 @@ mod tests {
         let (slow, other) = tokio::join!(cache.get("name".into(), slow), get(&cache, found("c:1")));
         assert_eq!(&*slow.unwrap()[0].name, "b:1");
         assert_eq!(other.unwrap(), ["a:1"]);
+    }
+
+    #[tokio::test]
+    async fn of_many_who_ask_for_what_is_not_known_one_looks() {
+        let cache = cache(10_000, None);
+        let looks = std::sync::atomic::AtomicUsize::new(0);
+        let looks = &looks;
+        let ask = |outcome: fn() -> io::Result<Vec<String>>| {
+            let slow = async move {
+                looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                outcome()
+            };
+            cache.get("name".into(), slow)
+        };
+        let failures = futures_util::future::join_all((0..50).map(|_| ask(failed))).await;
+        assert!(failures.iter().all(Option::is_none));
+        assert_eq!(looks.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(cache.under_way().is_empty());
+        let outcomes = futures_util::future::join_all((0..50).map(|_| ask(|| found("a:1")))).await;
+        assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_some_and(|all| &*all[0].name == "a:1")));
+        assert_eq!(looks.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_while_looking_leaves_it_to_another() {
+        let cache = cache(10_000, None);
+        let endless = cache.get("name".into(), std::future::pending());
+        assert!(tokio::time::timeout(Duration::from_millis(20), endless).await.is_err());
+        assert!(cache.under_way().is_empty());
+        assert_eq!(get(&cache, found("a:1")).await.unwrap(), ["a:1"]);
+        assert!(cache.under_way().is_empty());
     }
 
     #[tokio::test]
