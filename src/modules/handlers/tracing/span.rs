@@ -83,14 +83,43 @@ impl Running {
     }
 }
 
+/// A text of a span has so many bytes when it is sent.
+const TEXT_BYTES_MAX: usize = 1024;
+/// A `tracestate` may have so many bytes (W3C Trace Context section 3.3.1.5 asks for no more).
+const STATE_BYTES_MAX: usize = 512;
+
 impl Drop for Inner {
     fn drop(&mut self) {
         let span = self.span.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut span) = span else { return };
         span.end = now();
+        span.cut();
         if self.spans.try_send(span).is_err() {
             super::export::dropped();
         }
+    }
+}
+
+impl Span {
+    /// Cuts what clients may have made long: spans wait in a queue, which is bounded by their number.
+    fn cut(&mut self) {
+        cut(&mut self.name);
+        let texts = self.attributes.iter_mut().filter_map(|(_, value)| match value {
+            Attribute::Text(text) => Some(text),
+            Attribute::Number(_) => None,
+        });
+        texts.for_each(cut);
+        // Half a list of vendors' states would be none.
+        if self.state.len() > STATE_BYTES_MAX {
+            self.state.clear();
+        }
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.shrink_to_fit();
     }
 }
 
@@ -171,5 +200,37 @@ impl http_body::Body for Traced {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_makes_long_is_cut_before_it_waits() {
+        let context = Context::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
+        let (spans, mut waiting) = mpsc::channel(1);
+        let span = Span {
+            context,
+            parent: None,
+            state: "a=b,".repeat(200),
+            name: "n".into(),
+            begin: 1,
+            end: 0,
+            attributes: vec![
+                ("long".into(), Attribute::Text("é".repeat(600) + "x")),
+                ("short".into(), Attribute::Text("kept".into())),
+                ("number".into(), Attribute::Number(5)),
+            ],
+            has_failed: false,
+        };
+        drop(Inner { spans, span: Mutex::new(Some(span)) });
+        let span = waiting.try_recv().unwrap();
+        let texts: Vec<_> = span.attributes.into_iter().map(|(_, value)| value).collect();
+        let expected =
+            [Attribute::Text("é".repeat(512)), Attribute::Text("kept".into()), Attribute::Number(5)];
+        assert_eq!((texts.as_slice(), span.name.as_str(), span.state.as_str()), (&expected[..], "n", ""));
+        assert!(span.end > span.begin);
     }
 }
