@@ -28,7 +28,8 @@ JOB_FILE = "file"
 FILE_BYTES = 10 * 1024
 FILE_PERIOD = 251
 
-NGINX = """
+# What both jobs of nginx share.
+NGINX_COMMON = """
 daemon off;
 worker_processes 2;
 worker_rlimit_nofile 20000;
@@ -45,7 +46,9 @@ http {{
 	uwsgi_temp_path {dir}/uwsgi;
 	scgi_temp_path {dir}/scgi;
 	keepalive_requests 1000000000;
-	tcp_nodelay on;
+"""
+
+NGINX = NGINX_COMMON + """	tcp_nodelay on;
 	map_hash_bucket_size 128;
 	map $http_authorization $key {{
 		default 0;
@@ -90,26 +93,8 @@ http {{
 }}
 """
 
-NGINX_FILE = """
-daemon off;
 # Its workers must be able to read what we have made, even if it is started by root.
-user {user} {group};
-worker_processes 2;
-worker_rlimit_nofile 20000;
-pid {dir}/nginx.pid;
-error_log {dir}/error.log crit;
-events {{
-	worker_connections {connections};
-}}
-http {{
-	access_log off;
-	client_body_temp_path {dir}/body;
-	proxy_temp_path {dir}/proxy;
-	fastcgi_temp_path {dir}/fastcgi;
-	uwsgi_temp_path {dir}/uwsgi;
-	scgi_temp_path {dir}/scgi;
-	keepalive_requests 1000000000;
-	sendfile on;
+NGINX_FILE = "user {user} {group};" + NGINX_COMMON + """	sendfile on;
 	tcp_nopush on;
 	tcp_nodelay on;
 	default_type application/octet-stream;

@@ -2,6 +2,9 @@
 
 use http::StatusCode;
 
+/// What logs and metrics say of a request whose client has left before there was an answer.
+pub(super) const CLIENT_LEFT: u16 = 499;
+
 /// An error with the status that it means for the client, as Caddy's `HandlerError`.
 ///
 /// It travels to the nearest error routes; without any it becomes an answer with its status and no

@@ -44,6 +44,7 @@ mod unsupported;
 pub mod upstream;
 mod upstream_info;
 mod values;
+mod watched;
 
 pub use access_log::{
     AccessEntry, BodyForm, Fate, LOG_SKIP_VAR, LOGGED_BODY_BYTES_MAX, LOGGER_NAMES_VAR, LateField, LogField,
@@ -76,3 +77,4 @@ pub use server::{PRODUCT, Server, ServerHandle};
 pub use template::{Part, Template, TemplateError, Unknown, header_value};
 pub use upstream_info::{DialText, UpstreamField, UpstreamInfo};
 pub use values::{NamedSource, Value, Vars};
+pub use watched::Watch;

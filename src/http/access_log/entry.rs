@@ -1,24 +1,27 @@
 //! One request on its way into an access log.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version};
-use http_body::{Frame, SizeHint};
 
 use super::Access;
 use super::fields::{HeaderFields, RequestFields};
-use crate::http::{Body, BodyError, ConnInfo, Exchange, Value};
+use crate::http::error::CLIENT_LEFT;
+use crate::http::{Body, ConnInfo, Exchange, Value, Watch};
 use crate::log::{Fields, Level, Logger, Value as LogValue, Visitor};
 
-/// The status in the log of a request whose client left before there was an answer.
-const CLIENT_LEFT: u16 = 499;
+/// Counts the bytes of a request's body as they are read.
+struct BytesRead(Arc<AtomicU64>);
+
+impl Watch for BytesRead {
+    fn passed(&mut self, data: &[u8]) {
+        self.0.fetch_add(data.len() as u64, Ordering::Relaxed);
+    }
+}
 
 /// A request that is being logged. It is written when it is dropped, which is when the answer's body
 /// has gone or the client has.
@@ -133,7 +136,7 @@ impl AccessEntry {
             Body::Empty => None,
             body => {
                 let count = Arc::new(AtomicU64::new(0));
-                x.body = Body::stream(Counted { body, count: count.clone() });
+                x.body = body.watched(BytesRead(count.clone()));
                 Some(count)
             }
         };
@@ -210,7 +213,7 @@ impl AccessEntry {
             _ => {
                 answer.headers.clone_from(&x.response_headers);
                 self.outcome = Outcome::Answered { answer: Box::new(answer), size: 0 };
-                return Body::Stream(Box::pin(Logged { body, entry: self }));
+                return body.watched(self);
             }
         };
         answer.headers = std::mem::take(&mut x.response_headers);
@@ -226,16 +229,6 @@ impl AccessEntry {
         let mut fields = std::mem::take(&mut self.early);
         fields.extend(self.late.iter().rev().map(|field| field.field(x)));
         fields
-    }
-
-    /// Takes note of a part of the answer's body that the client gets.
-    fn saw(&mut self, data: &[u8]) {
-        if let Outcome::Answered { size, .. } = &mut self.outcome {
-            *size += data.len() as u64;
-        }
-        if let Some(fields) = &mut self.body {
-            fields.see(data);
-        }
     }
 
     fn write_answered(&self, answer: &Answered, size: u64, duration: Duration) {
@@ -343,66 +336,14 @@ impl Fields for Record<'_> {
     }
 }
 
-/// A request's body, whose bytes are counted as they are read.
-struct Counted {
-    body: Body,
-    count: Arc<AtomicU64>,
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.count.fetch_add(data.len() as u64, Ordering::Relaxed);
+/// The answer's body as the client gets it.
+impl Watch for Box<AccessEntry> {
+    fn passed(&mut self, data: &[u8]) {
+        if let Outcome::Answered { size, .. } = &mut self.outcome {
+            *size += data.len() as u64;
         }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// An answer's body, whose bytes are counted as they are taken.
-struct Logged {
-    body: Body,
-    entry: Box<AccessEntry>,
-}
-
-impl http_body::Body for Logged {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.entry.saw(data);
+        if let Some(fields) = &mut self.body {
+            fields.see(data);
         }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -1,22 +1,16 @@
 //! One request that is counted: from the first route that counts it to the end of the answer.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::{StatusCode, header};
-use http_body::{Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::RouteCounts;
 use super::series::{Ended, Series};
-use crate::http::{Body, BodyError, Exchange, Handler, Outcome, Response, Step};
+use crate::http::error::CLIENT_LEFT;
+use crate::http::{Body, Exchange, Handler, Outcome, Response, Step, Watch};
 use crate::metrics::method_place;
-
-/// The status of requests whose client has left before there was an answer.
-const CLIENT_LEFT: u16 = 499;
 
 /// Counts the requests that enter a route.
 pub(in crate::http) struct Meter(Arc<RouteCounts>);
@@ -82,9 +76,15 @@ impl Metered {
             Body::Full(bytes) => self.response_bytes = bytes.len() as u64,
             _ => {
                 let body = std::mem::take(response.body_mut());
-                *response.body_mut() = Body::stream(Counted { body, metered: self });
+                *response.body_mut() = body.watched(self);
             }
         }
+    }
+}
+
+impl Watch for Box<Metered> {
+    fn passed(&mut self, data: &[u8]) {
+        self.response_bytes += data.len() as u64;
     }
 }
 
@@ -116,36 +116,4 @@ fn request_bytes(x: &Exchange) -> u64 {
     let body =
         x.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     (bytes as u64).saturating_add(body.unwrap_or(0))
-}
-
-/// An answer's body, whose bytes are counted as they are taken.
-struct Counted {
-    body: Body,
-    metered: Box<Metered>,
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.metered.response_bytes += data.len() as u64;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

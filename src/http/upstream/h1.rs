@@ -23,7 +23,7 @@ use super::decode::{Chunked, Framing, Piece, framing};
 use super::dial::UpstreamIo;
 use super::error::UpstreamErrorKind;
 use super::pool::{self, IdleLimits, PoolKey};
-use super::upload::Upload;
+use super::upload::{self, Upload};
 use crate::http::{Body, BodyError};
 
 /// A read takes this much at most.
@@ -154,19 +154,7 @@ impl H1 {
 
     /// Sends more of the request, if something is left. Returns why that failed, if it did.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Option<UpstreamErrorKind> {
-        let upload = self.upload.as_mut()?;
-        match upload.poll(cx, &mut self.io) {
-            Poll::Pending => None,
-            Poll::Ready(Ok(())) => {
-                self.upload = None;
-                None
-            }
-            Poll::Ready(Err(error)) => match error {
-                // The upstream has stopped reading; an early answer may still be on its way.
-                UpstreamErrorKind::Io(_) if upload.has_begun() => None,
-                error => Some(error),
-            },
-        }
+        upload::go_on(&mut self.upload, cx, &mut self.io)
     }
 
     /// Settles how the body behind `head` is framed and whether the connection outlives it.

@@ -215,3 +215,24 @@ impl Upload {
         }
     }
 }
+
+/// Sends more of a request, if something is left. Returns why that failed, if it did.
+pub(super) fn go_on(
+    left: &mut Option<Box<Upload>>,
+    cx: &mut Context<'_>,
+    io: &mut UpstreamIo,
+) -> Option<UpstreamErrorKind> {
+    let upload = left.as_mut()?;
+    match upload.poll(cx, io) {
+        Poll::Pending => None,
+        Poll::Ready(Ok(())) => {
+            *left = None;
+            None
+        }
+        Poll::Ready(Err(error)) => match error {
+            // The other side has stopped reading; an early answer may still be on its way.
+            UpstreamErrorKind::Io(_) if upload.has_begun() => None,
+            error => Some(error),
+        },
+    }
+}

@@ -19,7 +19,7 @@ use super::decode::{Chunked, Framing, Piece as BodyPiece, framing};
 use super::dial::{self, Dial, UpstreamIo};
 use super::error::{UpstreamError, UpstreamErrorKind};
 use super::h1::{FIELDS_MAX, join, may_end, read};
-use super::upload::Upload;
+use super::upload::{self, Upload};
 use super::{Reason, TransportOptions};
 use crate::http::{Body, BodyError, Response};
 
@@ -141,19 +141,7 @@ impl Responder {
 
     /// Sends more of the request, if something is left. Returns why that failed, if it did.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Option<UpstreamErrorKind> {
-        let upload = self.upload.as_mut()?;
-        match upload.poll(cx, &mut self.io) {
-            Poll::Pending => None,
-            Poll::Ready(Ok(())) => {
-                self.upload = None;
-                None
-            }
-            Poll::Ready(Err(error)) => match error {
-                // The responder has stopped reading; an early answer may still be on its way.
-                UpstreamErrorKind::Io(_) if upload.has_begun() => None,
-                error => Some(error),
-            },
-        }
+        upload::go_on(&mut self.upload, cx, &mut self.io)
     }
 
     /// More of the answer, as records bring it; nothing once the responder is done.

@@ -1,57 +1,32 @@
 //! Bodies on their way through: counted while they last.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-
 use super::hosts::InFlight;
-use crate::http::{Body, BodyError};
+use crate::http::{Body, Watch};
 pub use crate::http::{discard, gather, repeat};
 
 /// No buffer grows beyond this, `unlimited` or not.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A body whose request counts as running until it has been sent or given up.
-struct Counted {
-    body: Body,
-    _running: InFlight,
-}
+/// A request counts as running until its answer has been sent or given up.
+impl Watch for InFlight {}
 
 /// `body`, with the request counted until its end.
 pub fn counted(body: Body, running: InFlight) -> Body {
     match body {
         // Nothing more will come from the upstream.
         Body::Empty | Body::Full(_) => body,
-        body => Body::stream(Counted { body, _running: running }),
-    }
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        body => body.watched(running),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+
     use super::super::hosts::Host;
     use super::*;
+    use crate::http::BodyError;
 
     fn chunks(parts: &'static [&'static str]) -> Body {
         let frames =

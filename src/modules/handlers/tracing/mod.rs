@@ -154,7 +154,7 @@ impl ResponseFilter for Provisioned {
         // What is in memory is as good as sent.
         if !matches!(response.body(), Body::Empty | Body::Full(_)) {
             let body = std::mem::take(response.body_mut());
-            *response.body_mut() = Body::stream(span::Traced::new(body, running));
+            *response.body_mut() = body.watched(running);
         }
         Ok(())
     }

@@ -1,18 +1,14 @@
 //! Spans while they last.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use http::{StatusCode, Version};
-use http_body::{Frame, SizeHint};
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
 use super::context::Context;
-use crate::http::{Body, BodyError, Exchange};
+use crate::http::{Exchange, Watch};
 
 /// Where spans go when they end.
 pub(super) type Spans = mpsc::Sender<Span>;
@@ -46,6 +42,9 @@ struct Inner {
     spans: Spans,
     span: Mutex<Option<Span>>,
 }
+
+/// A span is over when the answer's body is.
+impl Watch for Running {}
 
 /// The spans that a request is in, the innermost last.
 #[derive(Clone)]
@@ -169,38 +168,6 @@ fn attributes(x: &Exchange) -> Vec<(Arc<str>, Attribute)> {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A body whose end is the span's.
-pub(super) struct Traced {
-    body: Body,
-    _running: Running,
-}
-
-impl Traced {
-    pub(super) fn new(body: Body, running: Running) -> Self {
-        Self { body, _running: running }
-    }
-}
-
-impl http_body::Body for Traced {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]
