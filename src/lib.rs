@@ -10,6 +10,7 @@
 //! | [`adapt`] | blocks to config | know the runtime |
 //! | [`log`] | writers, encoders, redaction | know HTTP routing |
 //! | [`metrics`] | what has been counted, and its text | know what is counted, take a lock where requests pass |
+//! | [`fetch`] | what the gateway itself asks by HTTP | serve, or know who asks |
 //! | [`tls`] | certificates, the local CA, resolvers | know a directive |
 //! | [`gotemplate`] | the language of Go's templates | know HTTP, do I/O |
 //! | [`http`] | one request's vocabulary and the engine that runs it | name a directive, scan for `{` at request time |
@@ -24,6 +25,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod fetch;
 pub mod gotemplate;
 pub mod http;
 pub mod log;

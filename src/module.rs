@@ -1,10 +1,12 @@
 //! What one file of [`crate::modules`] offers, and the table of all of them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
 use crate::http::{EncodingType, HandlerType, MatcherType};
 use crate::log::{self, EncoderType, FilterType, WriterType};
+use crate::tls::{self, StorageType};
 
 /// One thing that a user can write, under all of its names: what its file registers.
 pub struct Module {
@@ -14,6 +16,8 @@ pub struct Module {
     pub matcher: Option<MatcherType>,
     /// The way to compress answers that it provides in JSON, if it is one.
     pub encoding: Option<EncodingType>,
+    /// The storage that it provides in JSON, if it is one.
+    pub storage: Option<StorageType>,
     /// The outputs of logs that it provides in JSON.
     pub log_writers: &'static [WriterType],
     /// The formats of logs that it provides in JSON.
@@ -38,6 +42,7 @@ impl Module {
         handler: None,
         matcher: None,
         encoding: None,
+        storage: None,
         log_writers: &[],
         log_encoders: &[],
         log_filters: &[],
@@ -57,6 +62,8 @@ pub struct Registry {
     pub matchers: HashMap<&'static str, &'static MatcherType>,
     /// What belongs to logs.
     pub logs: log::Modules,
+    /// What belongs to certificates.
+    pub tls: Arc<tls::Modules>,
     /// Everything that can be written in a Caddyfile.
     pub vocabulary: Vocabulary,
     /// Every row of the tables, in their order.
@@ -84,6 +91,9 @@ impl Registry {
             submodules: modules().flat_map(runnable_submodules).collect(),
             handlers: modules().filter_map(|m| m.handler.as_ref()).map(|row| (row.id, row)).collect(),
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),
+            tls: Arc::new(tls::Modules {
+                storages: modules().filter_map(|m| m.storage.as_ref()).map(|row| (row.id, row)).collect(),
+            }),
             logs: log::Modules {
                 writers: modules().flat_map(|m| m.log_writers).map(|row| (row.id, row)).collect(),
                 encoders: modules().flat_map(|m| m.log_encoders).map(|row| (row.id, row)).collect(),

@@ -16,7 +16,7 @@ use crate::http::{
 use crate::log::{LogError, Logging};
 use crate::metrics;
 use crate::module::Registry;
-use crate::tls::{self, ConnectionPolicies, FileStorage, HttpVersions, TlsError};
+use crate::tls::{self, ConnectionPolicies, FileStorage, HttpVersions, SharedStorage, TlsError};
 
 /// The port of plain HTTP, where TLS is never spoken.
 const HTTP_PORT: u16 = 80;
@@ -159,11 +159,11 @@ fn build(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
     }
     let logging = Arc::new(Logging::provision(config.logging.as_ref(), &registry.logs)?);
     let storage = match &config.storage {
-        Some(json) => FileStorage::from_config(json)?,
-        None => FileStorage::standard(),
+        Some(json) => tls::open_storage(json, &registry.tls.storages)?,
+        None => Arc::new(FileStorage::standard()),
     };
     let apps = &config.apps;
-    let (http, tls) = apply_auto_https(apps, storage)?;
+    let (http, tls) = apply_auto_https(apps, storage, registry)?;
     let mut background: Vec<Background> = Vec::new();
     let mut ctx = Provision::new(&registry.handlers, &registry.matchers)
         .with_logging(logging.clone())
@@ -189,11 +189,12 @@ fn build(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
 /// The HTTP app with what automatic HTTPS adds to it, and all certificates that it needs.
 fn apply_auto_https(
     apps: &config::Apps,
-    storage: FileStorage,
+    storage: SharedStorage,
+    registry: &Registry,
 ) -> Result<(config::http::App, Arc<tls::App>), LoadError> {
     let mut http = apps.http.clone().unwrap_or_default();
     let mut tls_config = apps.tls.clone();
-    let mut tls = tls::App::provision(tls_config.as_ref(), apps.pki.as_ref(), storage)?;
+    let mut tls = tls::App::provision(tls_config.as_ref(), apps.pki.as_ref(), storage, &registry.tls)?;
     let names = auto_https::apply(&mut http, &mut tls_config, &|name| tls.has_certificate_for(name))?;
     tls.automate(tls_config.as_ref().and_then(|config| config.automation.as_ref()), &names)?;
     Ok((http, Arc::new(tls)))

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::{Command, Failure, print, program_name, root};
 use crate::app::source;
 use crate::config::Config;
 use crate::modules;
-use crate::tls::FileStorage;
+use crate::tls::{self, FileStorage, SharedStorage};
 
 /// Nothing that is kept in the storage is larger.
 const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -89,13 +91,14 @@ fn required<'f>(flag: Option<&'f PathBuf>, name: &str) -> Result<&'f Path, Failu
 }
 
 /// The storage that a configuration uses.
-fn storage_of(config: &Path) -> Result<FileStorage, Failure> {
-    let json = source::load(&modules::registry(), Some(config), None)?.json;
+fn storage_of(config: &Path) -> Result<SharedStorage, Failure> {
+    let registry = modules::registry();
+    let json = source::load(&registry, Some(config), None)?.json;
     let config =
         if json.is_null() { Config::default() } else { Config::from_json(json).map_err(Failure::other)? };
     match &config.storage {
-        Some(json) => FileStorage::from_config(json).map_err(Failure::other),
-        None => Ok(FileStorage::standard()),
+        Some(json) => tls::open_storage(json, &registry.tls.storages).map_err(Failure::other),
+        None => Ok(Arc::new(FileStorage::standard())),
     }
 }
 
@@ -103,9 +106,9 @@ fn export(flags: Export) -> Result<(), Failure> {
     let config = required(flags.config.as_ref(), "config")?;
     let output = required(flags.output.as_ref(), "output")?;
     let storage = storage_of(config)?;
-    let keys = storage.keys().map_err(Failure::other)?;
+    let keys = storage.keys("").map_err(Failure::other)?;
     if output == Path::new(STREAM) {
-        return write_archive(&storage, &keys, io::stdout().lock());
+        return write_archive(&*storage, &keys, io::stdout().lock());
     }
     let opening = |error| Failure::io(format!("opening output file {}", output.display()), error);
     let mut options = File::options();
@@ -114,10 +117,10 @@ fn export(flags: Export) -> Result<(), Failure> {
     if file.metadata().map_err(opening)?.is_file() {
         file.set_permissions(std::fs::Permissions::from_mode(MODE)).map_err(opening)?;
     }
-    write_archive(&storage, &keys, file)
+    write_archive(&*storage, &keys, file)
 }
 
-fn write_archive(storage: &FileStorage, keys: &[String], out: impl Write) -> Result<(), Failure> {
+fn write_archive(storage: &dyn tls::Storage, keys: &[String], out: impl Write) -> Result<(), Failure> {
     let writing = |error| Failure::io("writing archive", error);
     let mut archive = tar::Builder::new(out);
     for key in keys {
@@ -127,16 +130,15 @@ fn write_archive(storage: &FileStorage, keys: &[String], out: impl Write) -> Res
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(MODE);
         header.set_size(value.len() as u64);
-        header.set_mtime(modified(&storage.path(key)));
+        header.set_mtime(modified(storage.modified(key).map_err(Failure::other)?));
         archive.append_data(&mut header, key, value.as_slice()).map_err(writing)?;
     }
     archive.into_inner().and_then(|mut out| out.flush()).map_err(writing)
 }
 
-/// When a file was changed, in seconds since 1970.
-fn modified(path: &Path) -> u64 {
-    let time = path.metadata().and_then(|metadata| metadata.modified()).ok();
-    time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
+/// When a value was stored, in seconds since 1970.
+fn modified(time: Option<SystemTime>) -> u64 {
+    time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
 }
 
 fn import(flags: Import) -> Result<(), Failure> {
@@ -144,15 +146,15 @@ fn import(flags: Import) -> Result<(), Failure> {
     let input = required(flags.input.as_ref(), "input")?;
     let storage = storage_of(config)?;
     if input == Path::new(STREAM) {
-        read_archive(&storage, io::stdin().lock())?;
+        read_archive(&*storage, io::stdin().lock())?;
     } else {
         let opening = |error| Failure::io(format!("opening input file {}", input.display()), error);
-        read_archive(&storage, File::open(input).map_err(opening)?)?;
+        read_archive(&*storage, File::open(input).map_err(opening)?)?;
     }
     print("Successfully imported storage")
 }
 
-fn read_archive(storage: &FileStorage, input: impl Read) -> Result<(), Failure> {
+fn read_archive(storage: &dyn tls::Storage, input: impl Read) -> Result<(), Failure> {
     let reading = |error| Failure::io("reading archive", error);
     let mut archive = tar::Archive::new(input);
     for entry in archive.entries().map_err(reading)? {
@@ -163,7 +165,7 @@ fn read_archive(storage: &FileStorage, input: impl Read) -> Result<(), Failure> 
             _ => return Err(Failure::other("reading archive: it holds something that is no file")),
         }
         let path = entry.path().map_err(reading)?.into_owned();
-        let key = path.to_str().filter(|key| FileStorage::is_key(key));
+        let key = path.to_str().filter(|key| tls::is_key(key));
         let Some(key) = key.map(str::to_owned) else {
             return Err(Failure::other(format!(
                 "reading archive: {} would lie outside of the storage",

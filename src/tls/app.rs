@@ -12,8 +12,8 @@ use super::policy::Context;
 use super::tickets::Tickets;
 use super::trust_pool::Sources;
 use super::{
-    Authorities, CertificateStore, ClientOptions, ConnectionPolicies, FileStorage, HttpVersions, TlsError,
-    TrustPool, TrustStore, client, load,
+    Authorities, CertificateStore, ClientOptions, ConnectionPolicies, HttpVersions, Modules, SharedStorage,
+    TlsError, TrustPool, TrustStore, client, load,
 };
 use crate::config;
 use crate::config::pki::Pki;
@@ -27,7 +27,8 @@ const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 pub struct App {
     store: Arc<CertificateStore>,
     authorities: Authorities,
-    storage: FileStorage,
+    storage: SharedStorage,
+    modules: Arc<Modules>,
     tickets: Tickets,
     automation: Automation,
     /// Names that the configuration lists to be managed.
@@ -44,7 +45,8 @@ impl App {
     pub fn provision(
         config: Option<&config::tls::App>,
         pki: Option<&Pki>,
-        storage: FileStorage,
+        storage: SharedStorage,
+        modules: &Arc<Modules>,
     ) -> Result<Self, TlsError> {
         let nothing = config::tls::App::default();
         let config = config.unwrap_or(&nothing);
@@ -61,16 +63,17 @@ impl App {
         };
         let store = CertificateStore::default();
         for (loader, json) in &config.certificates {
-            let loaded = load::load(loader, json, &storage);
+            let loaded = load::load(loader, json, &*storage);
             store.extend(loaded.map_err(|error| error.at("loading certificates"))?);
         }
         Ok(Self {
             store: Arc::new(store),
-            authorities: Authorities::provision(pki, &storage)?,
+            authorities: Authorities::provision(pki, &storage, &modules.storages)?,
             tickets: Tickets::new(config.session_tickets.as_ref())?,
             automation: Automation::default(),
             automate: automate.iter().map(|name| server_name(&expand(name))).collect(),
             storage,
+            modules: modules.clone(),
             system_pool: OnceLock::new(),
         })
     }
@@ -86,8 +89,13 @@ impl App {
         automation: Option<&config::tls::Automation>,
         names: &BTreeSet<String>,
     ) -> Result<(), TlsError> {
-        self.automation =
-            Automation::provision(automation, &self.automate, &self.authorities, &self.storage)?;
+        self.automation = Automation::provision(
+            automation,
+            &self.automate,
+            &self.authorities,
+            &self.storage,
+            &self.modules,
+        )?;
         self.automation.manage(names, &self.automate, &self.store)
     }
 
@@ -201,6 +209,6 @@ impl App {
     }
 
     fn sources(&self) -> Sources<'_> {
-        Sources { authorities: &self.authorities, storage: &self.storage }
+        Sources { authorities: &self.authorities, storage: &self.storage, storages: &self.modules.storages }
     }
 }

@@ -13,9 +13,9 @@ use serde_json::json;
 use super::authority::{KeyType, Order, is_due};
 use super::certificate::{chain_from_pem, key_from_pem};
 use super::placeholder::{expand, server_name};
-use super::storage::safe;
+use super::storage::{self, SharedStorage, safe};
 use super::store::wildcards_of;
-use super::{Authorities, Authority, Certificate, CertificateStore, FileStorage, TlsError, provider};
+use super::{Authorities, Authority, Certificate, CertificateStore, Modules, TlsError, provider};
 use crate::config;
 use crate::config::ModuleJson;
 use crate::config::subject::{is_internal, is_ip, matches_wildcard, qualifies_for_public_certificate};
@@ -45,7 +45,7 @@ struct Policy {
     renewal_ratio: f64,
     reuse_keys: bool,
     on_demand: bool,
-    storage: FileStorage,
+    storage: SharedStorage,
 }
 
 #[derive(Debug)]
@@ -80,13 +80,14 @@ impl Automation {
         config: Option<&config::tls::Automation>,
         forced: &BTreeSet<String>,
         authorities: &Authorities,
-        storage: &FileStorage,
+        storage: &SharedStorage,
+        modules: &Modules,
     ) -> Result<Self, TlsError> {
         let nothing = config::tls::Automation::default();
         let config = config.unwrap_or(&nothing);
         let mut policies = Vec::with_capacity(config.policies.len());
         for (index, policy) in config.policies.iter().enumerate() {
-            let policy = Policy::provision(policy, authorities, storage);
+            let policy = Policy::provision(policy, authorities, storage, modules);
             policies.push(policy.map_err(|error| error.at(format!("automation policy {index}")))?);
         }
         refuse_repetition(&policies)?;
@@ -99,7 +100,7 @@ impl Automation {
             .collect();
         if !unclaimed.is_empty() {
             let policy = AutomationPolicy { subjects: unclaimed, ..internal_policy() };
-            policies.push(Policy::provision(&policy, authorities, storage)?);
+            policies.push(Policy::provision(&policy, authorities, storage, modules)?);
         }
         Ok(Self {
             policies,
@@ -249,7 +250,8 @@ impl Policy {
     fn provision(
         config: &AutomationPolicy,
         authorities: &Authorities,
-        storage: &FileStorage,
+        storage: &SharedStorage,
+        modules: &Modules,
     ) -> Result<Self, TlsError> {
         if config.must_staple || !config.ocsp_overrides.is_empty() {
             return Err(TlsError::Invalid("must_staple and ocsp_overrides are not supported".to_owned()));
@@ -289,7 +291,7 @@ impl Policy {
             reuse_keys: config.reuse_private_keys,
             on_demand: config.on_demand || !config.get_certificate.is_empty(),
             storage: match &config.storage {
-                Some(json) => FileStorage::from_config(json)?,
+                Some(json) => storage::open(json, &modules.storages)?,
                 None => storage.clone(),
             },
         })

@@ -16,7 +16,7 @@ use super::certificate::chain_from_pem;
 use super::placeholder::expand;
 use super::provider::provider;
 use super::trust_pool::{self, Purpose, Sources, TrustPool};
-use super::{FileStorage, TlsError, load};
+use super::{TlsError, load, storage};
 use crate::config::ModuleJson;
 use crate::config::tls::ClientAuthentication;
 
@@ -193,7 +193,7 @@ fn load_leaves(loader: &ModuleJson, sources: Sources<'_>) -> Result<Vec<Certific
         }
         "storage" => {
             let Stored { certificates, storage } = decode(loader)?;
-            let own = storage.as_ref().map(FileStorage::from_config).transpose()?;
+            let own = storage.as_ref().map(|json| storage::open(json, sources.storages)).transpose()?;
             let storage = own.as_ref().unwrap_or(sources.storage);
             certificates.iter().map(|key| chain_from_pem(&storage.load(&expand(key))?, key)).collect()
         }

@@ -30,6 +30,20 @@ pub enum TlsError {
         /// Why.
         source: io::Error,
     },
+    /// Something in a storage can't be had, or changed.
+    #[error("storage: {key}: {problem}")]
+    Storage {
+        /// Under which key.
+        key: String,
+        /// Why.
+        problem: String,
+    },
+    /// Another instance holds a lock.
+    #[error("another instance holds the lock '{0}'")]
+    Locked(String),
+    /// The work was given up, since the process ends.
+    #[error("it broke off")]
+    BrokeOff,
     /// A certificate or key is not what it should be.
     #[error("{origin}: {problem}")]
     Certificate {
@@ -69,6 +83,12 @@ impl TlsError {
     /// The same error with the place that it arose at.
     pub fn at(self, at: impl Into<String>) -> Self {
         Self::At { at: at.into(), source: Box::new(self) }
+    }
+
+    /// The error that there is no module of this name.
+    pub fn unknown_module(namespace: &str, name: &str) -> Self {
+        let id = format!("{namespace}.{name}");
+        Self::Invalid(format!("getting module named '{id}': module not registered: {id}"))
     }
 
     /// An error about a certificate from `origin`.

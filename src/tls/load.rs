@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::certificate::has_foreign_blocks;
 use super::placeholder::expand;
-use super::{Certificate, FileStorage, TlsError};
+use super::{Certificate, Storage, TlsError};
 use crate::config;
 use crate::config::tls::CertificateFiles;
 
@@ -30,7 +30,7 @@ struct StorageJson {
 /// # Errors
 /// [`TlsError`] that names the file if one can't be read, is no certificate or no key, or the two
 /// don't belong together.
-pub(super) fn load(loader: &str, json: &Value, storage: &FileStorage) -> Result<Vec<Certificate>, TlsError> {
+pub(super) fn load(loader: &str, json: &Value, storage: &dyn Storage) -> Result<Vec<Certificate>, TlsError> {
     match loader {
         AUTOMATE => Ok(Vec::new()),
         "load_files" => {
@@ -133,6 +133,7 @@ fn decode<T: DeserializeOwned>(loader: &str, json: &Value) -> Result<T, TlsError
 mod tests {
     use serde_json::json;
 
+    use super::super::FileStorage;
     use super::super::certificate::testing;
     use super::*;
 

@@ -16,6 +16,7 @@ mod client_auth;
 mod error;
 mod load;
 mod matcher;
+mod modules;
 mod placeholder;
 mod policy;
 mod provider;
@@ -36,9 +37,13 @@ pub use certificate::Certificate;
 pub use client::ClientOptions;
 pub use error::TlsError;
 pub use matcher::Ends;
+pub use modules::Modules;
 pub use policy::{ConnectionPolicies, HttpVersions};
 pub use provider::{is_cipher_suite, is_curve, is_protocol_version, provider};
-pub use storage::FileStorage;
+pub use storage::{
+    FileStorage, Lease, Lock, SharedStorage, Storage, StorageType, blocking, decode as decode_storage,
+    is_key, open as open_storage, safe,
+};
 pub use store::CertificateStore;
 #[cfg(test)]
 pub(crate) use testing::careless_client;

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::chain_from_pem;
-use super::{Authorities, FileStorage, TlsError};
+use super::storage::{self, SharedStorage, StorageTypes};
+use super::{Authorities, TlsError};
 use crate::config::ModuleJson;
 
 /// The tag under which a trust pool's name stands.
@@ -39,7 +40,8 @@ pub(super) enum Purpose {
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
     pub(super) authorities: &'a Authorities,
-    pub(super) storage: &'a FileStorage,
+    pub(super) storage: &'a SharedStorage,
+    pub(super) storages: &'a StorageTypes,
 }
 
 #[derive(Default, Deserialize)]
@@ -185,7 +187,7 @@ fn certificates(json: &ModuleJson, sources: Sources<'_>) -> Result<Vec<Certifica
         }
         "storage" => {
             let json: StorageJson = decode(json)?;
-            let own = json.storage.as_ref().map(FileStorage::from_config).transpose()?;
+            let own = json.storage.as_ref().map(|json| storage::open(json, sources.storages)).transpose()?;
             let storage = own.as_ref().unwrap_or(sources.storage);
             flatten(json.pem_keys.iter().map(|key| chain_from_pem(&storage.load(key)?, key)))
         }

@@ -179,8 +179,14 @@ mod tests {
     #[test]
     fn a_root_is_installed_once_and_uninstalled() {
         let keys = tempfile::tempdir().unwrap();
-        let authority =
-            Authorities::provision(None, &FileStorage::new(keys.path())).unwrap().get("").unwrap();
+        let authority = Authorities::provision(
+            None,
+            &FileStorage::shared(keys.path()),
+            &std::collections::HashMap::new(),
+        )
+        .unwrap()
+        .get("")
+        .unwrap();
         for (folder, extension) in
             [("usr/local/share/ca-certificates", "crt"), ("etc/pki/ca-trust/source/anchors", "pem")]
         {

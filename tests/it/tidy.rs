@@ -10,6 +10,7 @@ const LAYERS: &[&str] = &[
     "adapt",
     "log",
     "metrics",
+    "fetch",
     "tls",
     "gotemplate",
     "http",

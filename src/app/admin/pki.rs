@@ -51,10 +51,13 @@ pub(super) async fn answer(
 /// The authority of that id. The default one is made if it isn't there yet: whoever asks for it most
 /// likely is about to trust it, and to use it then.
 async fn authority(instance: &Arc<Instance>, id: &str) -> Result<Arc<Authority>, ApiError> {
-    let (tls, id) = (instance.tls(), id.to_owned());
+    let (tls, id, modules) = (instance.tls(), id.to_owned(), instance.registry().tls.clone());
     let found = tokio::task::spawn_blocking(move || match tls {
         Some(tls) => tls.authorities().get(&id),
-        None => tls::App::provision(None, None, FileStorage::standard())?.authorities().get(&id),
+        None => {
+            let storage = Arc::new(FileStorage::standard());
+            tls::App::provision(None, None, storage, &modules)?.authorities().get(&id)
+        }
     });
     match found.await {
         Ok(Ok(authority)) => Ok(authority),

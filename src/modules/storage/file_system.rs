@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::module::Module;
+use crate::tls::{FileStorage, StorageType};
 
 pub(super) static MODULE: Module = Module {
+    storage: Some(StorageType { id: "file_system", open: FileStorage::open }),
     submodules: &[SubmoduleSyntax {
         namespace: "caddy.storage",
         name: "file_system",

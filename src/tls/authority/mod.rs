@@ -16,9 +16,9 @@ use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::TlsError;
 use super::certificate::{chain_from_pem, key_from_pem};
-use super::storage::safe;
-use super::{FileStorage, TlsError};
+use super::storage::{self, SharedStorage, Storage, StorageTypes, safe};
 use crate::config::pki::{self, DEFAULT_CA, Pki};
 
 pub(super) use make::{Issued, KeyType, Order, certificate_pem, is_due};
@@ -31,6 +31,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const ROOT_LIFETIME: Duration = DAY.saturating_mul(3600);
 const INTERMEDIATE_LIFETIME: Duration = DAY.saturating_mul(7);
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// How long to wait for another instance that makes or renews the same authority.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(15);
 const RENEWAL_WINDOW_RATIO: f64 = 0.2;
 
 /// All authorities of a configuration. The default one is made when somebody first asks for it.
@@ -38,7 +40,7 @@ const RENEWAL_WINDOW_RATIO: f64 = 0.2;
 pub struct Authorities {
     configured: BTreeMap<String, Arc<Authority>>,
     default: Mutex<Option<Arc<Authority>>>,
-    storage: FileStorage,
+    storage: SharedStorage,
 }
 
 /// One authority, with its keys at hand.
@@ -61,7 +63,7 @@ struct Spec {
     install_trust: bool,
     given_root: Option<pki::KeyPair>,
     intermediate_is_given: bool,
-    storage: FileStorage,
+    storage: SharedStorage,
     root: CertificateDer<'static>,
 }
 
@@ -86,13 +88,17 @@ impl Authorities {
     ///
     /// # Errors
     /// [`TlsError`] with the authority's id.
-    pub fn provision(config: Option<&Pki>, storage: &FileStorage) -> Result<Self, TlsError> {
+    pub fn provision(
+        config: Option<&Pki>,
+        storage: &SharedStorage,
+        types: &StorageTypes,
+    ) -> Result<Self, TlsError> {
         let authorities =
             Self { configured: BTreeMap::new(), default: Mutex::new(None), storage: storage.clone() };
         let Some(config) = config else { return Ok(authorities) };
         let mut configured = BTreeMap::new();
         for (id, ca) in &config.certificate_authorities {
-            configured.insert(id.clone(), Arc::new(Authority::provision(id, ca, storage)?));
+            configured.insert(id.clone(), Arc::new(Authority::provision(id, ca, storage, types)?));
         }
         if configured.is_empty() {
             authorities.get(DEFAULT_CA)?;
@@ -116,7 +122,8 @@ impl Authorities {
         if let Some(authority) = &*default {
             return Ok(authority.clone());
         }
-        let made = Arc::new(Authority::provision(id, &pki::Ca::default(), &self.storage)?);
+        let made =
+            Arc::new(Authority::provision(id, &pki::Ca::default(), &self.storage, &StorageTypes::new())?);
         *default = Some(made.clone());
         Ok(made)
     }
@@ -131,16 +138,28 @@ impl Authorities {
 impl Authority {
     /// # Errors
     /// [`TlsError`] with the authority's id.
-    fn provision(id: &str, config: &pki::Ca, storage: &FileStorage) -> Result<Self, TlsError> {
-        Self::load_or_make(id, config, storage, make::now()).map_err(|error| error.at(format!("CA '{id}'")))
+    fn provision(
+        id: &str,
+        config: &pki::Ca,
+        storage: &SharedStorage,
+        types: &StorageTypes,
+    ) -> Result<Self, TlsError> {
+        Self::load_or_make(id, config, storage, types, make::now())
+            .map_err(|error| error.at(format!("CA '{id}'")))
     }
 
-    fn load_or_make(id: &str, config: &pki::Ca, storage: &FileStorage, now: i64) -> Result<Self, TlsError> {
+    fn load_or_make(
+        id: &str,
+        config: &pki::Ca,
+        storage: &SharedStorage,
+        types: &StorageTypes,
+        now: i64,
+    ) -> Result<Self, TlsError> {
         if id.is_empty() {
             return Err(TlsError::Invalid("CA ID is required (use 'local' for the default CA)".into()));
         }
         let storage = match &config.storage {
-            Some(json) => FileStorage::from_config(json)?,
+            Some(json) => storage::open(json, types)?,
             None => storage.clone(),
         };
         let said =
@@ -152,10 +171,10 @@ impl Authority {
         let ratio = config.renewal_window_ratio;
 
         let folder = folder_key(id);
-        let _lock = storage.lock(&folder)?;
+        let _lock = storage::lock(&*storage, &folder, LOCK_WAIT_MAX)?;
         let root = match &config.root {
             Some(given) => load_given(given)?.0.swap_remove(0),
-            None => load_or_make_root(&storage, &folder, &root_name, now)?,
+            None => load_or_make_root(&*storage, &folder, &root_name, now)?,
         };
         let spec = Spec {
             id: id.to_owned(),
@@ -186,7 +205,7 @@ impl Authority {
         if self.spec.intermediate_is_given || !self.spec.is_due(&self.signer.load(), now) {
             return Ok(false);
         }
-        let _lock = self.spec.storage.lock(&folder_key(&self.spec.id))?;
+        let _lock = storage::lock(&*self.spec.storage, &folder_key(&self.spec.id), LOCK_WAIT_MAX)?;
         self.signer.store(Arc::new(self.spec.load_or_make_intermediate(None, now)?));
         Ok(true)
     }
@@ -333,7 +352,7 @@ fn common_name_of(certificate: &CertificateDer<'static>) -> String {
 }
 
 fn load_or_make_root(
-    storage: &FileStorage,
+    storage: &dyn Storage,
     folder: &str,
     common_name: &str,
     now: i64,

@@ -2,12 +2,21 @@ use std::fs;
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::super::FileStorage;
 use super::*;
 
 const HOUR: i64 = 3600;
 
 fn authority(storage: &FileStorage) -> Authority {
-    Authority::provision("local", &pki::Ca::default(), storage).unwrap()
+    provision(&pki::Ca::default(), storage).unwrap()
+}
+
+fn provision(config: &pki::Ca, storage: &FileStorage) -> Result<Authority, TlsError> {
+    Authority::provision("local", config, &shared(storage), &StorageTypes::new())
+}
+
+fn shared(storage: &FileStorage) -> SharedStorage {
+    Arc::new(storage.clone())
 }
 
 fn order(subject: &str) -> Order<'_> {
@@ -114,7 +123,10 @@ fn the_intermediate_is_renewed_in_the_last_fifth_of_its_life() {
 fn an_intermediate_that_is_due_when_loaded_is_renewed_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let storage = FileStorage::new(folder.path());
-    let load = |now| Authority::load_or_make("local", &pki::Ca::default(), &storage, now).unwrap();
+    let load = |now| {
+        Authority::load_or_make("local", &pki::Ca::default(), &shared(&storage), &StorageTypes::new(), now)
+            .unwrap()
+    };
     let now = make::now();
     let old = load(now);
     let new = load(now + 8 * 24 * HOUR);
@@ -148,7 +160,7 @@ fn given_certificates_are_used_and_never_replaced() {
     };
     let config =
         pki::Ca { root: Some(pair("root")), intermediate: Some(pair("intermediate")), ..Default::default() };
-    let given = Authority::provision("mine", &config, &ours).unwrap();
+    let given = Authority::provision("mine", &config, &shared(&ours), &StorageTypes::new()).unwrap();
     assert_eq!(
         (given.root(), given.intermediates()),
         (their_authority.root(), their_authority.intermediates())
@@ -158,7 +170,8 @@ fn given_certificates_are_used_and_never_replaced() {
 
     let mixed = pki::KeyPair { private_key: pair("root").private_key, ..pair("intermediate") };
     let config = pki::Ca { intermediate: Some(mixed), ..Default::default() };
-    let error = Authority::provision("mine", &config, &ours).unwrap_err().to_string();
+    let error =
+        Authority::provision("mine", &config, &shared(&ours), &StorageTypes::new()).unwrap_err().to_string();
     assert!(error.starts_with("CA 'mine': ") && error.contains("intermediate.crt: with key "), "{error}");
 }
 
@@ -166,7 +179,7 @@ fn given_certificates_are_used_and_never_replaced() {
 fn authorities_by_id() {
     let folder = tempfile::tempdir().unwrap();
     let storage = FileStorage::new(folder.path());
-    let none = Authorities::provision(None, &storage).unwrap();
+    let none = Authorities::provision(None, &shared(&storage), &StorageTypes::new()).unwrap();
     assert!(none.all().is_empty() && !storage.path("pki").exists());
     let error = none.get("mine").unwrap_err().to_string();
     assert_eq!(error, "no certificate authority configured with id: mine");
@@ -174,10 +187,11 @@ fn authorities_by_id() {
     assert_eq!(none.all().len(), 1);
 
     let config = Pki { certificate_authorities: [("mine".to_owned(), pki::Ca::default())].into() };
-    let some = Authorities::provision(Some(&config), &storage).unwrap();
+    let some = Authorities::provision(Some(&config), &shared(&storage), &StorageTypes::new()).unwrap();
     assert_eq!(some.get("mine").unwrap().id(), "mine");
     assert_eq!(some.all().len(), 1);
-    let default = Authorities::provision(Some(&Pki::default()), &storage).unwrap();
+    let default =
+        Authorities::provision(Some(&Pki::default()), &shared(&storage), &StorageTypes::new()).unwrap();
     assert_eq!(default.all().len(), 1);
 }
 
@@ -188,6 +202,6 @@ fn an_intermediate_must_end_before_its_root() {
         intermediate_lifetime: crate::config::Duration::from_secs(4000 * 24 * HOUR),
         ..Default::default()
     };
-    let error = Authority::provision("local", &config, &FileStorage::new(folder.path())).unwrap_err();
+    let error = provision(&config, &FileStorage::new(folder.path())).unwrap_err();
     assert!(error.to_string().contains("must be less than actual root certificate lifetime"), "{error}");
 }

@@ -3,6 +3,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::super::App;
+use super::super::storage::StorageTypes;
+use super::super::{FileStorage, Storage as _};
 use super::*;
 
 fn config(policies: Value) -> config::tls::Automation {
@@ -18,7 +20,7 @@ fn internal() -> Value {
 }
 
 struct Fixture {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     storage: FileStorage,
     authorities: Authorities,
     store: CertificateStore,
@@ -28,12 +30,19 @@ impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = FileStorage::new(folder.path());
-        let authorities = Authorities::provision(None, &storage).unwrap();
-        Self { _folder: folder, storage, authorities, store: CertificateStore::default() }
+        let authorities =
+            Authorities::provision(None, &FileStorage::shared(folder.path()), &StorageTypes::new()).unwrap();
+        Self { folder, storage, authorities, store: CertificateStore::default() }
     }
 
     fn automation(&self, policies: Value, forced: &[&str]) -> Result<Automation, TlsError> {
-        Automation::provision(Some(&config(policies)), &names(forced), &self.authorities, &self.storage)
+        Automation::provision(
+            Some(&config(policies)),
+            &names(forced),
+            &self.authorities,
+            &FileStorage::shared(self.folder.path()),
+            &Modules::default(),
+        )
     }
 
     fn manage(&self, policies: Value, managed: &[&str], forced: &[&str]) -> Result<Automation, TlsError> {
@@ -87,7 +96,9 @@ fn a_stored_certificate_is_used_again_while_it_is_good() {
     for (what, spoil) in spoil {
         let before = fixture.serial("a.test");
         spoil(&fixture.storage);
-        fixture.authorities = Authorities::provision(None, &fixture.storage).unwrap();
+        fixture.authorities =
+            Authorities::provision(None, &FileStorage::shared(fixture.folder.path()), &StorageTypes::new())
+                .unwrap();
         fixture.store = CertificateStore::default();
         fixture.manage(internal(), &["a.test"], &[]).unwrap();
         assert_ne!(fixture.serial("a.test"), before, "{what}");
@@ -205,7 +216,8 @@ fn automate_lists_names() {
         "automation": {"policies": [{"subjects": ["a.test"], "issuers": [{"module": "internal"}]}]},
     }))
     .unwrap();
-    let mut app = App::provision(Some(&config), None, FileStorage::new(folder.path())).unwrap();
+    let mut app =
+        App::provision(Some(&config), None, FileStorage::shared(folder.path()), &Arc::default()).unwrap();
     app.automate(config.automation.as_ref(), &names(&["a.test"])).unwrap();
     assert!(app.has_certificate_for("localhost") && app.has_certificate_for("a.test"));
     assert!(!app.has_certificate_for("b.test"));

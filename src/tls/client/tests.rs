@@ -14,7 +14,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let app = App::provision(None, None, FileStorage::new(folder.path())).unwrap();
+        let app = App::provision(None, None, FileStorage::shared(folder.path()), &Arc::default()).unwrap();
         Self { folder, app }
     }
 
@@ -79,7 +79,8 @@ fn pools_of_our_own_authority() {
     let ca: ModuleJson = serde_json::from_value(root).unwrap();
     let options = ClientOptions { ca: Some(&ca), ..Default::default() };
     let client = fixture.app.client_config(&options).unwrap();
-    let mut server = App::provision(None, None, FileStorage::new(fixture.folder.path())).unwrap();
+    let mut server =
+        App::provision(None, None, FileStorage::shared(fixture.folder.path()), &Arc::default()).unwrap();
     server.automate(None, &["localhost".to_owned()].into()).unwrap_err();
     let automation =
         serde_json::from_value(json!({"policies": [{"issuers": [{"module": "internal"}]}]})).unwrap();

@@ -22,7 +22,7 @@ fn policies_for(
     versions: HttpVersions,
 ) -> Result<ConnectionPolicies, TlsError> {
     let config: Vec<ConnectionPolicy> = serde_json::from_value(json).unwrap();
-    let app = App::provision(None, None, FileStorage::new("/nowhere")).unwrap();
+    let app = App::provision(None, None, FileStorage::shared("/nowhere"), &Arc::default()).unwrap();
     app.store().extend(certificates);
     app.connection_policies(&config, versions)
 }

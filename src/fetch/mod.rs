@@ -1,0 +1,183 @@
+//! What the gateway itself asks others by HTTP: certificate authorities, whoever says which names may
+//! have certificates, the services of DNS providers.
+//!
+//! It is small on purpose: whole bodies of bounded size, a deadline for each exchange, and no
+//! redirects, since none of those who are asked has a reason to send us elsewhere. What clients ask
+//! goes another way (`http::upstream`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+
+/// Connecting must be done within this time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// An exchange must be done within this time, unless said otherwise.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that is not used is kept for this time.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// An answer may have this many bytes, unless said otherwise.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// What we say we are.
+const AGENT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
+
+/// Asks by HTTP/1.1 or HTTP/2, with or without TLS, and keeps connections for a while.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+    answer_bytes_max: usize,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The address makes no sense.
+    #[error("{0}: {1}")]
+    Address(String, http::uri::InvalidUri),
+    /// Nobody is there, or the exchange broke off.
+    #[error("{0}")]
+    Exchange(String),
+    /// The answer broke off, or is too long.
+    #[error("reading the answer: {0}")]
+    Answer(String),
+    /// It took too long.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl Client {
+    /// A client that speaks TLS as `tls` says, whose ALPN protocols must be empty.
+    pub fn new(tls: Arc<ClientConfig>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(ClientConfig::clone(&tls))
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        let inner = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+        Self { inner, timeout: EXCHANGE_TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX }
+    }
+
+    /// The same with another deadline for each exchange.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Asks for what is at an address.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer with a status of failure is none.
+    pub async fn get(&self, address: &str) -> Result<Response<Bytes>, FetchError> {
+        let address: Uri = address.parse().map_err(|error| FetchError::Address(address.to_owned(), error))?;
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = address;
+        self.send(request).await
+    }
+
+    /// Sends a request and waits for the whole answer. Fields that it does not have yet are added.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer with a status of failure is none.
+    pub async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+        request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        let exchange = async {
+            let answer = self.inner.request(request.map(Full::new)).await;
+            let (parts, body) = answer.map_err(|error| FetchError::Exchange(chain(&error)))?.into_parts();
+            let body = Limited::new(body, self.answer_bytes_max).collect().await;
+            let body = body.map_err(|error| FetchError::Answer(chain(&*error)))?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        };
+        tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(FetchError::Timeout(self.timeout)))
+    }
+}
+
+/// An error with its causes, since hyper's own say little.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some repeat their cause.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::RootCertStore;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn client() -> Client {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        Client::new(Arc::new(config))
+    }
+
+    /// What the client gets from a server that answers like this.
+    fn answered(client: &Client, answer: &'static [u8]) -> Result<Response<Bytes>, FetchError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}/a?b", listener.local_addr().unwrap());
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 1024];
+                let length = stream.read(&mut head).await.unwrap();
+                let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
+                assert!(head.starts_with("get /a?b http/1.1\r\n"), "{head}");
+                assert!(head.contains("user-agent: tollgate/"), "{head}");
+                stream.write_all(answer).await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                answer = client.get(&address) => answer,
+                () = serve => unreachable!("it never ends"),
+            }
+        })
+    }
+
+    #[test]
+    fn a_whole_answer() {
+        let answer =
+            answered(&client(), b"HTTP/1.1 404 No\r\nContent-Length: 2\r\nX-A: b\r\n\r\nhi").unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.body()[..]), (404, &b"hi"[..]));
+        assert_eq!(answer.headers()["x-a"], "b");
+    }
+
+    #[test]
+    fn answers_have_bounds() {
+        let small = Client { answer_bytes_max: 4, ..client() };
+        let error = answered(&small, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap_err();
+        assert!(matches!(error, FetchError::Answer(_)), "{error}");
+        let hasty = client().with_timeout(Duration::from_millis(50));
+        let error = answered(&hasty, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell").unwrap_err();
+        assert!(matches!(error, FetchError::Timeout(_)), "{error}");
+    }
+}
