@@ -12,6 +12,7 @@
 //! | [`metrics`] | what has been counted, and its text | know what is counted, take a lock where requests pass |
 //! | [`fetch`] | what the gateway itself asks by HTTP | serve, or know who asks |
 //! | [`tls`] | certificates, the local CA, resolvers | know a directive |
+//! | [`acme`] | certificates from authorities by ACME | know a directive, keep what it gets |
 //! | [`gotemplate`] | the language of Go's templates | know HTTP, do I/O |
 //! | [`http`] | one request's vocabulary and the engine that runs it | name a directive, scan for `{` at request time |
 //! | [`module`] | what one file of [`modules`] offers | hold a table |
@@ -20,6 +21,7 @@
 //! | [`demo`] | a stand-in for a model server, to try the gate on | know that there is a gate |
 //! | [`cli`] | one file for each command | serve a request |
 
+pub mod acme;
 pub mod adapt;
 pub mod app;
 pub mod cli;

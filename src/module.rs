@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
 use crate::http::{EncodingType, HandlerType, MatcherType};
 use crate::log::{self, EncoderType, FilterType, WriterType};
+use crate::tls::issuance::IssuerType;
+use crate::tls::on_demand::{ManagerType, PermissionType};
 use crate::tls::{self, StorageType};
 
 /// One thing that a user can write, under all of its names: what its file registers.
@@ -18,6 +20,12 @@ pub struct Module {
     pub encoding: Option<EncodingType>,
     /// The storage that it provides in JSON, if it is one.
     pub storage: Option<StorageType>,
+    /// The issuer of certificates that it provides in JSON, if it is one.
+    pub issuer: Option<IssuerType>,
+    /// The manager of certificates that it provides in JSON, if it is one.
+    pub manager: Option<ManagerType>,
+    /// The permission for certificates that it provides in JSON, if it is one.
+    pub permission: Option<PermissionType>,
     /// The outputs of logs that it provides in JSON.
     pub log_writers: &'static [WriterType],
     /// The formats of logs that it provides in JSON.
@@ -43,6 +51,9 @@ impl Module {
         matcher: None,
         encoding: None,
         storage: None,
+        issuer: None,
+        manager: None,
+        permission: None,
         log_writers: &[],
         log_encoders: &[],
         log_filters: &[],
@@ -93,6 +104,12 @@ impl Registry {
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),
             tls: Arc::new(tls::Modules {
                 storages: modules().filter_map(|m| m.storage.as_ref()).map(|row| (row.id, row)).collect(),
+                issuers: modules().filter_map(|m| m.issuer.as_ref()).map(|row| (row.id, row)).collect(),
+                managers: modules().filter_map(|m| m.manager.as_ref()).map(|row| (row.id, row)).collect(),
+                permissions: modules()
+                    .filter_map(|m| m.permission.as_ref())
+                    .map(|row| (row.id, row))
+                    .collect(),
             }),
             logs: log::Modules {
                 writers: modules().flat_map(|m| m.log_writers).map(|row| (row.id, row)).collect(),

@@ -16,10 +16,12 @@ use crate::http::{
 use crate::log::{LogError, Logging};
 use crate::metrics;
 use crate::module::Registry;
+use crate::tls::issuance::Ports;
 use crate::tls::{self, ConnectionPolicies, FileStorage, HttpVersions, SharedStorage, TlsError};
 
 /// The port of plain HTTP, where TLS is never spoken.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// Why a configuration can't run.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +198,9 @@ fn apply_auto_https(
     let mut tls_config = apps.tls.clone();
     let mut tls = tls::App::provision(tls_config.as_ref(), apps.pki.as_ref(), storage, &registry.tls)?;
     let names = auto_https::apply(&mut http, &mut tls_config, &|name| tls.has_certificate_for(name))?;
-    tls.automate(tls_config.as_ref().and_then(|config| config.automation.as_ref()), &names)?;
+    let or = |port, default| if port == 0 { default } else { port };
+    let ports = Ports { http: or(http.http_port, HTTP_PORT), https: or(http.https_port, HTTPS_PORT) };
+    tls.automate(tls_config.as_ref(), &names, ports)?;
     Ok((http, Arc::new(tls)))
 }
 

@@ -27,7 +27,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// An answer may have this many bytes, unless said otherwise.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// What we say we are.
-const AGENT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
+pub const AGENT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
 
 /// Asks by HTTP/1.1 or HTTP/2, with or without TLS, and keeps connections for a while.
 #[derive(Clone, Debug)]

@@ -169,6 +169,11 @@ impl<'a> Provision<'a> {
         self.tls.as_deref().ok_or_else(|| ProvisionError::invalid("there is no tls app here"))
     }
 
+    /// Certificates and authorities, if there are some.
+    pub(super) fn tls_app(&self) -> Option<Arc<tls::App>> {
+        self.tls.clone()
+    }
+
     /// The same with requests counted as it says, if anybody does.
     pub fn with_metrics(self, http: Option<Arc<HttpMetrics>>) -> Self {
         if let Some(http) = &http {

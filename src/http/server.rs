@@ -16,6 +16,8 @@ use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
 use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run, status_text};
 use crate::config;
+use crate::tls;
+use crate::tls::challenges::HTTP_PATH;
 
 /// The name under which the product answers, in `Server` and `Via`.
 pub const PRODUCT: &str = "Tollgate";
@@ -44,6 +46,8 @@ pub struct Server {
     trusted_proxies: Option<TrustedProxies>,
     alias_fields: AliasFields,
     log: ServerLog,
+    /// For questions of authorities.
+    tls: Option<Arc<tls::App>>,
     handle: ServerHandle,
 }
 
@@ -88,6 +92,7 @@ impl Server {
         Ok(Self {
             handle,
             log: ServerLog::provision(config.logs.as_ref(), ctx),
+            tls: ctx.tls_app(),
             routes,
             errors,
             limits: Arc::new(limits(config)),
@@ -133,6 +138,12 @@ impl Server {
         if let Some(answer) = first_look(x) {
             return answer;
         }
+        if let Some(tls) = &self.tls
+            && x.uri.path().starts_with(HTTP_PATH)
+            && let Some(answer) = Box::pin(challenge_answer(tls, x)).await
+        {
+            return answer;
+        }
         if let Some(proxies) = &self.trusted_proxies {
             proxies.judge(x);
         }
@@ -176,6 +187,25 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
         return Some(answer);
     }
     None
+}
+
+/// What an authority that asks whether a name is ours wants to hear (RFC 8555 section 8.3); nothing if no
+/// such question is open, since then the path is the site's.
+async fn challenge_answer(tls: &tls::App, x: &mut Exchange) -> Option<Response> {
+    if x.method != Method::GET {
+        return None;
+    }
+    let (host, path) = (x.hostname().to_owned(), x.uri.path().to_owned());
+    let (answer, distributed) = match tls.challenge_answer(&host, &path) {
+        Some(answer) => (answer, false),
+        None => (tls.shared_challenge_answer(&host, &path).await?, true),
+    };
+    let remote = x.conn.peer.map(tracing::field::display);
+    tracing::info!(target: "tls.issuance.acme", identifier = %host, challenge = "http-01", remote, distributed, "served key authentication");
+    x.close_connection = true;
+    let mut response = Response::new(Body::Full(answer.into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    Some(response)
 }
 
 /// Gives the status line Go's words, where hyper would write others or none.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::automation::Automation;
+use super::challenges::{self, SharedChallenges};
+use super::issuance::{IssuerContext, Ports};
 use super::placeholder::{expand, server_name};
 use super::policy::Context;
 use super::tickets::Tickets;
@@ -19,7 +21,9 @@ use crate::config;
 use crate::config::pki::Pki;
 use crate::config::tls::ConnectionPolicy;
 
-/// However short certificates live, they are not looked at more often.
+/// How often authorities are looked at if there is none.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// However short their certificates live, they are not looked at more often.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// The TLS side of one configuration: its certificates, and all that is made from them.
@@ -30,7 +34,8 @@ pub struct App {
     storage: SharedStorage,
     modules: Arc<Modules>,
     tickets: Tickets,
-    automation: Automation,
+    automation: Arc<Automation>,
+    challenges: Arc<SharedChallenges>,
     /// Names that the configuration lists to be managed.
     automate: BTreeSet<String>,
     /// What the system trusts, once somebody has asked.
@@ -70,7 +75,8 @@ impl App {
             store: Arc::new(store),
             authorities: Authorities::provision(pki, &storage, &modules.storages)?,
             tickets: Tickets::new(config.session_tickets.as_ref())?,
-            automation: Automation::default(),
+            automation: Arc::default(),
+            challenges: Arc::default(),
             automate: automate.iter().map(|name| server_name(&expand(name))).collect(),
             storage,
             modules: modules.clone(),
@@ -78,37 +84,73 @@ impl App {
         })
     }
 
-    /// Gets certificates for `names`, and for those that the configuration lists, by the policies of
-    /// `automation`. They are at hand when this returns. It reads and writes files, so it must not run
-    /// on a worker.
+    /// Puts the certificates of `names`, and of those that the configuration lists, at hand, as far as
+    /// they can be had without waiting for others; [`App::maintain`] gets the rest. It reads and writes
+    /// files, so it must not run on a worker.
     ///
     /// # Errors
-    /// [`TlsError`] for a policy that makes no sense, or a name whose certificate can't be had.
+    /// [`TlsError`] for a policy that makes no sense, or a certificate of our own that can't be made.
     pub fn automate(
         &mut self,
-        automation: Option<&config::tls::Automation>,
+        config: Option<&config::tls::App>,
         names: &BTreeSet<String>,
+        ports: Ports,
     ) -> Result<(), TlsError> {
-        self.automation = Automation::provision(
-            automation,
-            &self.automate,
-            &self.authorities,
-            &self.storage,
-            &self.modules,
-        )?;
-        self.automation.manage(names, &self.automate, &self.store)
+        let system = || self.system_pool();
+        let context = IssuerContext {
+            authorities: &self.authorities,
+            storage: &self.storage,
+            ports,
+            dns: config.and_then(|config| config.dns.as_ref()),
+            resolvers: config.map_or(&[], |config| config.resolvers.as_slice()),
+            sources: self.sources(),
+            store: &self.store,
+            system: &system,
+        };
+        let automation = config.and_then(|config| config.automation.as_ref());
+        let capacity = config.and_then(|config| config.cache.as_ref()).map(|cache| cache.capacity);
+        let capacity = capacity.and_then(|capacity| usize::try_from(capacity).ok()).filter(|most| *most > 0);
+        let mut automation =
+            Automation::provision(automation, capacity, &self.automate, &context, &self.modules)?;
+        automation.manage(names, &self.automate, &context, &self.modules)?;
+        self.challenges = Arc::new(automation.shared_challenges());
+        self.automation = Arc::new(automation);
+        Ok(())
     }
 
-    /// Keeps certificates and authorities renewed, for as long as it is polled. The work itself is done
-    /// on the runtime's threads for blocking work.
+    /// Keeps certificates and authorities renewed, for as long as it is polled. What may block is done
+    /// on the runtime's threads for that.
     pub async fn maintain(self: Arc<Self>) {
+        tokio::join!(self.automation.clone().run(), self.maintain_authorities());
+    }
+
+    async fn maintain_authorities(self: &Arc<Self>) {
         loop {
-            tokio::time::sleep(self.next_look()).await;
+            let authorities = self.authorities.all();
+            let intervals = authorities.iter().map(|authority| authority.maintenance_interval());
+            tokio::time::sleep(intervals.min().unwrap_or(LOOK_INTERVAL).max(LOOK_INTERVAL_MIN)).await;
             let app = self.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || app.renew()).await {
-                tracing::error!(target: "tls.renew", %error, "renewing certificates broke off");
+            if let Err(error) = tokio::task::spawn_blocking(move || app.renew_authorities()).await {
+                tracing::error!(target: "pki.ca", %error, "renewing authorities broke off");
             }
         }
+    }
+
+    /// The answer to an authority that asks by `GET` for this path of this host (without port) whether
+    /// the name is ours, if this process shows it one.
+    pub fn challenge_answer(&self, host: &str, path: &str) -> Option<String> {
+        challenges::http_answer(host, path)
+    }
+
+    /// The same from what other instances have left in the storage.
+    pub async fn shared_challenge_answer(&self, host: &str, path: &str) -> Option<String> {
+        if self.challenges.is_empty() {
+            return None;
+        }
+        let token = path.strip_prefix(challenges::HTTP_PATH)?.to_owned();
+        let (shared, host) = (self.challenges.clone(), host.to_ascii_lowercase());
+        let found = tokio::task::spawn_blocking(move || shared.find(&host)).await.ok().flatten()?;
+        (found.kind == "http-01" && found.token == token).then_some(found.key_authorization)
     }
 
     /// Makes the system trust the roots of the authorities that are in use, except of those that shall
@@ -137,16 +179,7 @@ impl App {
         }
     }
 
-    fn next_look(&self) -> Duration {
-        let authorities = self.authorities.all();
-        let intervals = authorities.iter().map(|authority| authority.maintenance_interval());
-        let look = intervals
-            .min()
-            .map_or(self.automation.next_look(), |least| least.min(self.automation.next_look()));
-        look.max(LOOK_INTERVAL_MIN)
-    }
-
-    fn renew(&self) {
+    fn renew_authorities(&self) {
         for authority in self.authorities.all() {
             match authority.maintain() {
                 Ok(true) => {
@@ -158,7 +191,6 @@ impl App {
                 }
             }
         }
-        self.automation.renew(&self.store);
     }
 
     /// Builds the policies of one server.
@@ -170,7 +202,13 @@ impl App {
         policies: &[ConnectionPolicy],
         versions: HttpVersions,
     ) -> Result<ConnectionPolicies, TlsError> {
-        let context = Context { store: &self.store, sources: self.sources(), tickets: &self.tickets };
+        let context = Context {
+            store: &self.store,
+            sources: self.sources(),
+            tickets: &self.tickets,
+            automation: &self.automation,
+            challenges: &self.challenges,
+        };
         ConnectionPolicies::provision(policies, versions, &context)
     }
 
@@ -179,22 +217,24 @@ impl App {
     /// # Errors
     /// [`TlsError`] for what can't be read, contradicts itself, or would trust nobody.
     pub fn client_config(&self, options: &ClientOptions<'_>) -> Result<Arc<ClientConfig>, TlsError> {
-        let system = || match self.system_pool.get() {
-            Some(pool) => Ok(pool.clone()),
-            None => {
-                let pool = TrustPool::system()?;
-                Ok(self.system_pool.get_or_init(|| pool).clone())
-            }
-        };
         if !options.certificate_name.is_empty() && !self.has_certificate_for(options.certificate_name) {
-            self.automation.add(options.certificate_name, &self.store)?;
+            self.automation.add(options.certificate_name)?;
         }
-        Ok(Arc::new(client::config(options, self.sources(), system, &self.store)?))
+        Ok(Arc::new(client::config(options, self.sources(), &|| self.system_pool(), &self.store)?))
     }
 
     /// Whether a certificate is at hand for this name, or a wildcard that stands for it.
     pub fn has_certificate_for(&self, subject: &str) -> bool {
         self.store.covers(subject)
+    }
+
+    /// What the system trusts.
+    fn system_pool(&self) -> Result<TrustPool, TlsError> {
+        if let Some(pool) = self.system_pool.get() {
+            return Ok(pool.clone());
+        }
+        let pool = TrustPool::system()?;
+        Ok(self.system_pool.get_or_init(|| pool).clone())
     }
 
     /// The certificates at hand.

@@ -47,7 +47,7 @@ pub struct ClientOptions<'a> {
 pub(super) fn config(
     options: &ClientOptions<'_>,
     sources: Sources<'_>,
-    system: impl FnOnce() -> Result<TrustPool, TlsError>,
+    system: &dyn Fn() -> Result<TrustPool, TlsError>,
     store: &Arc<CertificateStore>,
 ) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(narrowed(&[], options.curves)?);

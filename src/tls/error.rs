@@ -58,16 +58,11 @@ pub enum TlsError {
     /// Making a certificate failed.
     #[error("making a certificate: {0}")]
     Issue(#[from] rcgen::Error),
-    /// A name needs a certificate that can't be had here.
-    #[error(
-        "{name} needs a certificate from {authority}, which can't be had yet: give the site one of its own \
-         with 'tls CERT KEY', or one from the local authority with 'tls internal', or serve it on http://"
-    )]
+    /// Nothing says who issues a name's certificate.
+    #[error("no automation policy says who issues a certificate for {name}")]
     NoIssuer {
         /// The name.
         name: String,
-        /// Who would issue.
-        authority: String,
     },
     /// Something inside something.
     #[error("{at}: {source}")]

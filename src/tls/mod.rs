@@ -11,15 +11,20 @@ mod app;
 mod authority;
 mod automation;
 mod certificate;
+pub mod challenges;
 mod client;
 mod client_auth;
 mod error;
+mod internal;
+pub mod issuance;
 mod load;
 mod matcher;
 mod modules;
+pub mod on_demand;
 mod placeholder;
 mod policy;
 mod provider;
+mod renewal_info;
 mod secrets_log;
 mod selection;
 mod storage;
@@ -36,10 +41,13 @@ pub use automation::internal_policy;
 pub use certificate::Certificate;
 pub use client::ClientOptions;
 pub use error::TlsError;
+pub use internal::internal_issuer;
 pub use matcher::Ends;
 pub use modules::Modules;
-pub use policy::{ConnectionPolicies, HttpVersions};
+pub use placeholder::expand;
+pub use policy::{ConnectionPolicies, HttpVersions, Selected};
 pub use provider::{is_cipher_suite, is_curve, is_protocol_version, provider};
+pub use renewal_info::RenewalInfo;
 pub use storage::{
     FileStorage, Lease, Lock, SharedStorage, Storage, StorageType, blocking, decode as decode_storage,
     is_key, open as open_storage, safe,

@@ -12,7 +12,7 @@ pub(super) fn server_name(name: &str) -> String {
 }
 
 /// `text` with its placeholders replaced; unknown ones stay as written.
-pub(super) fn expand(text: &str) -> Cow<'_, str> {
+pub fn expand(text: &str) -> Cow<'_, str> {
     if !text.contains('{') {
         return text.into();
     }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 
+use super::automation::Automation;
+use super::challenges::{self, Fixed, SharedChallenges};
 use super::client_auth::ClientVerifier;
 use super::matcher::{Ends, Matcher};
+use super::on_demand::{Answer, Hello};
 use super::placeholder::{expand, server_name};
 use super::secrets_log::SecretsLog;
 use super::selection::{Criteria, Resolver};
@@ -37,6 +40,19 @@ pub struct ConnectionPolicies {
     by_name: HashMap<Box<str>, Vec<usize>>,
     /// Policies that match by anything else too, in order.
     others: Vec<usize>,
+    automation: Arc<Automation>,
+    challenges: Arc<SharedChallenges>,
+}
+
+/// How to answer a handshake.
+pub enum Selected {
+    /// Like this.
+    Ready(Arc<ServerConfig>),
+    /// As this tells when it is done. It keeps its own deadline.
+    Later(Answer<'static, Option<Arc<ServerConfig>>>),
+    /// Not at all: with the alert `internal_error`, as Caddy does, since no policy matches, or one that
+    /// drops connections.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -55,6 +71,8 @@ pub(super) struct Context<'a> {
     pub(super) store: &'a Arc<CertificateStore>,
     pub(super) sources: Sources<'a>,
     pub(super) tickets: &'a Tickets,
+    pub(super) automation: &'a Arc<Automation>,
+    pub(super) challenges: &'a Arc<SharedChallenges>,
 }
 
 impl ConnectionPolicies {
@@ -78,12 +96,64 @@ impl ConnectionPolicies {
                 None => others.push(index),
             }
         }
-        Ok(Self { policies, by_name, others })
+        Ok(Self {
+            policies,
+            by_name,
+            others,
+            automation: context.automation.clone(),
+            challenges: context.challenges.clone(),
+        })
     }
 
-    /// How to answer a handshake. `None` means that it must be refused, with the alert
-    /// `internal_error`, as Caddy does: no policy matches, or one that drops connections.
-    pub fn select(&self, hello: &ClientHello<'_>, ends: Ends) -> Option<Arc<ServerConfig>> {
+    /// How to answer a handshake.
+    pub fn select(&self, hello: &ClientHello<'_>, ends: Ends) -> Selected {
+        if let Some(name) = hello.server_name()
+            && challenges::is_asked_for(hello)
+        {
+            return self.select_challenge(name);
+        }
+        let Some(config) = self.select_now(hello, ends) else { return Selected::Refused };
+        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
+        let name = match self.matching(&name, ends) {
+            Some(policy) if name.is_empty() => policy.name_of_nameless(ends),
+            _ => name,
+        };
+        match self.automation.at_handshake(&name, || Hello::new(hello, ends)) {
+            None => Selected::Ready(config),
+            Some(waiting) => Selected::Later(Box::pin(async move {
+                Some(match waiting.await {
+                    None => config,
+                    Some(only) => {
+                        let mut config = ServerConfig::clone(&config);
+                        config.cert_resolver = Arc::new(Fixed::new(&only));
+                        Arc::new(config)
+                    }
+                })
+            })),
+        }
+    }
+
+    /// The answer to an authority that wants to see whether a name is ours (RFC 8737): what this
+    /// process shows, or else what another instance has left in the storage.
+    fn select_challenge(&self, name: &str) -> Selected {
+        if let Some(config) = challenges::tls_answer(name) {
+            return Selected::Ready(config);
+        }
+        if self.challenges.is_empty() {
+            return Selected::Refused;
+        }
+        let (shared, name) = (self.challenges.clone(), name.to_owned());
+        Selected::Later(Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || {
+                let challenge = shared.find(&name)?;
+                challenges::server_config(&challenge).ok()
+            });
+            found.await.ok().flatten()
+        }))
+    }
+
+    /// How to answer a handshake with the certificates that are at hand; `None` to refuse it.
+    pub fn select_now(&self, hello: &ClientHello<'_>, ends: Ends) -> Option<Arc<ServerConfig>> {
         let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
         let policy = self.matching(&name, ends).filter(|policy| !policy.drop)?;
         let config = match provider::prefers_chacha(hello.cipher_suites()) {
@@ -149,6 +219,15 @@ impl Policy {
             aes_first,
             chacha_first,
         })
+    }
+
+    /// What a client that names no server is taken to ask for.
+    fn name_of_nameless(&self, ends: Ends) -> String {
+        let local = || ends.local.map(|local| local.ip().to_canonical().to_string()).unwrap_or_default();
+        match &*self.resolver.default_name {
+            "" => local(),
+            name => name.to_owned(),
+        }
     }
 
     /// The only names that it can match, if it says so by name alone.

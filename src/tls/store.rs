@@ -59,9 +59,26 @@ impl CertificateStore {
         });
     }
 
+    /// Takes a certificate out.
+    pub fn remove(&self, certificate: &Arc<Certificate>) {
+        self.index.rcu(|index| {
+            let mut next = Index::default();
+            index
+                .all
+                .iter()
+                .filter(|other| !Arc::ptr_eq(other, certificate))
+                .for_each(|other| next.add(other));
+            next
+        });
+    }
+
     /// Adds many at once.
     pub fn extend(&self, certificates: impl IntoIterator<Item = Certificate>) {
-        let certificates: Vec<_> = certificates.into_iter().map(Arc::new).collect();
+        self.extend_shared(certificates.into_iter().map(Arc::new).collect());
+    }
+
+    /// Adds many at once.
+    pub fn extend_shared(&self, certificates: Vec<Arc<Certificate>>) {
         self.index.rcu(|index| {
             let mut next = Index::clone(index);
             certificates.iter().for_each(|certificate| next.add(certificate));

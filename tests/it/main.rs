@@ -3,6 +3,7 @@
 // A panic is how a test fails; clippy knows that only of the functions marked #[test].
 #![allow(clippy::unwrap_used)]
 
+mod acme;
 mod adapt;
 mod chaos;
 mod cli;

@@ -323,19 +323,3 @@ fn http_is_redirected_to_https() {
     assert_eq!(location("a.wild.test:80"), format!("https://a.wild.test:{port}/x?y=%20z"));
     assert_eq!(location("unknown.test"), "https://unknown.test/x?y=%20z");
 }
-
-#[test]
-fn a_site_that_needs_a_public_certificate_is_refused_by_name() {
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("Caddyfile"), "a.example.com {\n\trespond hi\n}\n").unwrap();
-    for arguments in [["run", "--config", "Caddyfile"], ["validate", "--config", "Caddyfile"]] {
-        let output = command(&directory, free_port())
-            .args(arguments)
-            .args(["--adapter", "caddyfile"])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "{said}");
-        assert!(said.contains("a.example.com") && said.contains("tls internal"), "{said}");
-    }
-}

@@ -25,7 +25,8 @@ use super::streams::{StreamClock, Upload};
 use super::wire::Registered;
 use crate::http::conn_info::TlsInfo;
 use crate::http::{Body, BodyError, ConnInfo, Exchange};
-use crate::tls::ConnectionPolicies;
+use crate::tls::challenges::ACME_TLS;
+use crate::tls::{ConnectionPolicies, Selected};
 
 /// A TLS handshake must be done within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,9 +104,12 @@ where
         return;
     }
     let ends = crate::tls::Ends { local: conn.local, peer: conn.peer };
-    let shaking = handshake(Rewind::new(io, first), tls, ends);
-    let Ok(Some(mut io)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await else { return };
+    let Some(mut io) = handshake(Rewind::new(io, first), tls, ends).await else { return };
     let info = tls_info(io.get_ref().1);
+    if info.alpn.as_deref() == Some(ACME_TLS) {
+        // The authority has seen what it wanted to see.
+        return;
+    }
     let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
     let mut conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
     let bound = slot.bound();
@@ -137,28 +141,29 @@ async fn handshake<T>(io: T, policies: &ConnectionPolicies, ends: crate::tls::En
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    let deadline = tokio::time::Instant::now() + HANDSHAKE_TIMEOUT;
     let acceptor = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io);
-    let start = match acceptor.await {
-        Ok(start) => start,
-        Err(error) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            return None;
-        }
+    let start = told(tokio::time::timeout_at(deadline, acceptor).await.ok()?)?;
+    let selected = policies.select(&start.client_hello(), ends);
+    let (config, deadline) = match selected {
+        Selected::Ready(config) => (Some(config), deadline),
+        Selected::Refused => (None, deadline),
+        // The client can do nothing for it to be faster.
+        Selected::Later(later) => (later.await, tokio::time::Instant::now() + HANDSHAKE_TIMEOUT),
     };
-    let Some(config) = policies.select(&start.client_hello(), ends) else {
+    let Some(config) = config else {
         tracing::debug!("no TLS connection policy for this client");
         let mut io = start.io;
         // The client learns of it sooner by the alert, but is refused without it too.
-        let _ = io.write_all(NO_POLICY).await;
+        let _ = tokio::time::timeout_at(deadline, io.write_all(NO_POLICY)).await;
         return None;
     };
-    match start.into_stream(config).await {
-        Ok(stream) => Some(stream),
-        Err(error) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            None
-        }
-    }
+    told(tokio::time::timeout_at(deadline, start.into_stream(config)).await.ok()?)
+}
+
+/// What a step of a handshake came to; why it failed is told.
+fn told<S>(step: io::Result<S>) -> Option<S> {
+    step.inspect_err(|error| tracing::debug!(%error, "TLS handshake failed")).ok()
 }
 
 fn tls_info(session: &rustls::ServerConnection) -> TlsInfo {

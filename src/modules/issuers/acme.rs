@@ -1,17 +1,22 @@
 //! `acme`: authorities such as Let's Encrypt.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{DNS_OPTIONS, NAMESPACE, dns_challenge, dns_option, dns_provider};
+use crate::acme::{self, Settings};
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
-use crate::config::Duration;
-use crate::config::tls::{AcmeIssuer, Challenges, ExternalAccount, PortChallenge};
+use crate::config::tls::{AcmeIssuer, Challenges, ExternalAccount, ISSUER_TAG, PortChallenge};
+use crate::config::{Duration, ModuleJson};
 use crate::module::Module;
 use crate::modules::options::preferred_chains;
+use crate::tls::issuance::{Issuer, IssuerContext, IssuerType, KeyPem};
+use crate::tls::{TlsError, expand};
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: AcmeIssuer::NAME, syntax: SYNTAX, parse }],
-    written_only: &[AcmeIssuer::NAME],
+    issuer: Some(IssuerType { id: AcmeIssuer::NAME, provision }),
     ..Module::EMPTY
 };
 
@@ -72,6 +77,48 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
         }
     }
     Ok(json!(issuer))
+}
+
+/// Makes the issuer that a module's JSON describes.
+fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn Issuer>, TlsError> {
+    let config: AcmeIssuer = json.decode(ISSUER_TAG)?;
+    let unsupported = |what: &str| Err(TlsError::Invalid(format!("{what} is not supported")));
+    if config.certificate_lifetime != Duration::ZERO {
+        return unsupported("asking for another lifetime ('lifetime')");
+    }
+    if config.network_proxy.is_some() {
+        return unsupported("asking through a proxy ('network_proxy')");
+    }
+    let challenges = config.challenges.clone().unwrap_or_default();
+    if challenges.dns.is_some() {
+        return unsupported("the DNS challenge");
+    }
+    let port = |said: Option<&PortChallenge>, default| match said {
+        Some(said) if said.disabled => None,
+        Some(said) if said.alternate_port > 0 => Some(said.alternate_port),
+        _ => Some(default),
+    };
+    let external = config.external_account.map(|account| acme::ExternalAccount {
+        key_id: expand(&account.key_id).into_owned(),
+        mac_key: expand(&account.mac_key).into_owned().into(),
+    });
+    let account_key = Some(expand(&config.account_key)).filter(|key| !key.is_empty());
+    let settings = Settings {
+        directory: expand(&config.ca).into_owned(),
+        test_directory: expand(&config.test_ca).into_owned(),
+        email: expand(&config.email).into_owned(),
+        profile: config.profile,
+        account_key: account_key.map(|key| KeyPem::new(key.into_owned())),
+        external_account: external,
+        timeout: config.acme_timeout.positive().unwrap_or_default(),
+        http_port: port(challenges.http.as_ref(), context.ports.http),
+        tls_alpn_port: port(challenges.tls_alpn.as_ref(), context.ports.https),
+        bind_host: challenges.bind_host,
+        distributed: challenges.distributed.unwrap_or(true),
+        chains: config.preferred_chains.as_ref().map(Into::into).unwrap_or_default(),
+    };
+    let tls = context.client_config(&config.trusted_roots_pem_files)?;
+    Ok(Arc::new(acme::AcmeIssuer::new(settings, context.storage.clone(), tls)?))
 }
 
 /// Reads what is about challenges. False if the word is something else.

@@ -6,8 +6,11 @@ use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::tls::InternalIssuer;
 use crate::module::Module;
+use crate::tls::internal_issuer;
+use crate::tls::issuance::IssuerType;
 
 pub(super) static MODULE: Module = Module {
+    issuer: Some(IssuerType { id: InternalIssuer::NAME, provision: internal_issuer }),
     submodules: &[SubmoduleSyntax {
         namespace: NAMESPACE,
         name: InternalIssuer::NAME,

@@ -13,6 +13,7 @@ use x509_parser::time::ASN1Time;
 
 use super::super::TlsError;
 use super::super::certificate::key_from_pem;
+use super::super::issuance::KeyPem;
 
 /// RFC 5280, section 4.2.1.2.
 const SUBJECT_KEY_IDENTIFIER: &[u64] = &[2, 5, 29, 14];
@@ -30,23 +31,13 @@ pub(in super::super) enum KeyType {
 
 /// What a certificate shall be.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Order<'a> {
+pub(in super::super) struct LeafOrder<'a> {
     /// A name, with or without wildcard, or an IP address.
     pub(in super::super) subject: &'a str,
     pub(in super::super) lifetime: Duration,
-    pub(in super::super) key_type: KeyType,
-    /// A key to use again, in PEM.
-    pub(in super::super) key: Option<&'a [u8]>,
+    /// The key that it is for, in PEM.
+    pub(in super::super) key: &'a [u8],
     pub(in super::super) sign_with_root: bool,
-}
-
-/// A new certificate with its chain and key.
-#[derive(Debug)]
-pub(in super::super) struct Issued {
-    /// PEM, leaf first.
-    pub(in super::super) chain_pem: String,
-    /// PEM.
-    pub(in super::super) key_pem: String,
 }
 
 impl std::str::FromStr for KeyType {
@@ -66,7 +57,12 @@ impl std::str::FromStr for KeyType {
 }
 
 impl KeyType {
-    fn generate(self) -> Result<KeyPair, rcgen::Error> {
+    /// A new key of this type. It may take a while.
+    pub(in super::super) fn generate(self) -> Result<KeyPem, TlsError> {
+        Ok(KeyPem::new(key_pem(&self.key_pair()?)))
+    }
+
+    fn key_pair(self) -> Result<KeyPair, rcgen::Error> {
         match self {
             Self::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
             Self::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
@@ -122,18 +118,15 @@ pub(super) fn intermediate(
     Ok((certificate.der().clone(), key))
 }
 
-/// A new certificate for a site, which does not outlive its issuer.
+/// A new certificate for a site, which does not outlive its issuer; PEM, leaf first.
 pub(super) fn leaf(
-    order: &Order<'_>,
+    order: &LeafOrder<'_>,
     issuer: &Issuer<'_, KeyPair>,
     chain: &[CertificateDer<'static>],
     issuer_not_after: i64,
     now: i64,
-) -> Result<Issued, TlsError> {
-    let key = match order.key {
-        Some(pem) => signing_key(pem, "key to use again")?,
-        None => order.key_type.generate()?,
-    };
+) -> Result<String, TlsError> {
+    let key = signing_key(order.key, "the key of the certificate")?;
     let mut params = dated_params(now, (now + seconds(order.lifetime)).min(issuer_not_after))?;
     params.subject_alt_names = vec![match order.subject.parse::<IpAddr>() {
         Ok(ip) => SanType::IpAddress(ip),
@@ -149,12 +142,7 @@ pub(super) fn leaf(
     params.custom_extensions = vec![subject_key_identifier(&params, &key)];
     let certificate = params.signed_by(&key, issuer)?;
     let chain: Vec<_> = std::iter::once(certificate.der()).chain(chain).collect();
-    // A key that is used again stays in the form that it was found in.
-    let key_pem = match order.key {
-        Some(pem) => String::from_utf8_lossy(pem).into_owned(),
-        None => key_pem(&key),
-    };
-    Ok(Issued { chain_pem: certificate_pem(&chain), key_pem })
+    Ok(certificate_pem(&chain))
 }
 
 fn authority_params(
@@ -203,7 +191,7 @@ fn seconds(duration: Duration) -> i64 {
 }
 
 /// A key that signs, of a PEM text in any form that Caddy writes: SEC 1, PKCS #1 or PKCS #8.
-pub(super) fn signing_key(pem: &[u8], origin: &str) -> Result<KeyPair, TlsError> {
+pub(in super::super) fn signing_key(pem: &[u8], origin: &str) -> Result<KeyPair, TlsError> {
     let der = key_from_pem(pem, origin)?;
     KeyPair::try_from(&der).map_err(|error| TlsError::certificate(origin, error))
 }

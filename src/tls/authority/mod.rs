@@ -21,7 +21,7 @@ use super::certificate::{chain_from_pem, key_from_pem};
 use super::storage::{self, SharedStorage, Storage, StorageTypes, safe};
 use crate::config::pki::{self, DEFAULT_CA, Pki};
 
-pub(super) use make::{Issued, KeyType, Order, certificate_pem, is_due};
+pub(super) use make::{KeyType, LeafOrder, certificate_pem, is_due};
 
 const DEFAULT_NAME: &str = "Tollgate Local Authority";
 const DEFAULT_ROOT_NAME: &str = "{pki.ca.name} - {time.now.year} ECC Root";
@@ -210,11 +210,11 @@ impl Authority {
         Ok(true)
     }
 
-    /// Issues a certificate.
+    /// Issues a certificate; PEM, leaf first.
     ///
     /// # Errors
     /// [`TlsError`] if the root is to sign and its key isn't there, or the subject fits no certificate.
-    pub(super) fn issue(&self, order: &Order<'_>) -> Result<Issued, TlsError> {
+    pub(super) fn issue(&self, order: &LeafOrder<'_>) -> Result<String, TlsError> {
         if order.sign_with_root {
             let root = Signer::load(vec![self.spec.root.clone()], self.spec.root_key()?)?;
             return make::leaf(order, &root.issuer, &[], root.not_after, make::now());

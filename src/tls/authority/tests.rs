@@ -1,8 +1,10 @@
 use std::fs;
+use std::sync::LazyLock;
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::super::FileStorage;
+use super::super::issuance::KeyPem;
 use super::*;
 
 const HOUR: i64 = 3600;
@@ -19,12 +21,18 @@ fn shared(storage: &FileStorage) -> SharedStorage {
     Arc::new(storage.clone())
 }
 
-fn order(subject: &str) -> Order<'_> {
-    Order {
+/// A key as certificates are made for.
+fn key(key_type: &str) -> KeyPem {
+    key_type.parse::<KeyType>().unwrap().generate().unwrap()
+}
+
+static KEY: LazyLock<KeyPem> = LazyLock::new(|| key(""));
+
+fn order(subject: &str) -> LeafOrder<'_> {
+    LeafOrder {
         subject,
         lifetime: Duration::from_secs(12 * 60 * 60),
-        key_type: KeyType::default(),
-        key: None,
+        key: KEY.as_str().as_bytes(),
         sign_with_root: false,
     }
 }
@@ -64,22 +72,22 @@ fn leaves_verify_against_the_root_and_do_not_outlive_their_issuer() {
     let authority = authority(&FileStorage::new(folder.path()));
     for subject in ["a.test", "*.a.test", "127.0.0.1", "::1", "localhost"] {
         let issued = authority.issue(&order(subject)).unwrap();
-        let chain = chain_from_pem(issued.chain_pem.as_bytes(), "test").unwrap();
+        let chain = chain_from_pem(issued.as_bytes(), "test").unwrap();
         assert_eq!(chain.len(), 2);
         let (name, issuer, lifetime) = read(&chain[0]);
         assert_eq!((name.as_str(), lifetime), ("", 12 * HOUR));
         assert_eq!(issuer, read(&chain[1]).0);
         let certificate = super::super::Certificate::from_pem(
-            issued.chain_pem.as_bytes(),
+            issued.as_bytes(),
             "test",
-            issued.key_pem.as_bytes(),
+            KEY.as_str().as_bytes(),
             "test",
             Vec::new(),
         );
         assert_eq!(certificate.unwrap().names().collect::<Vec<_>>(), [subject]);
     }
-    let long = Order { lifetime: DAY * 30, ..order("a.test") };
-    let chain = chain_from_pem(authority.issue(&long).unwrap().chain_pem.as_bytes(), "test").unwrap();
+    let long = LeafOrder { lifetime: DAY * 30, ..order("a.test") };
+    let chain = chain_from_pem(authority.issue(&long).unwrap().as_bytes(), "test").unwrap();
     let not_after = |der: &[u8]| X509Certificate::from_der(der).unwrap().1.validity().not_after.timestamp();
     assert_eq!(not_after(&chain[0]), not_after(&chain[1]));
     assert!(authority.issue(&order("n\u{e4}me.test")).is_err());
@@ -89,13 +97,14 @@ fn leaves_verify_against_the_root_and_do_not_outlive_their_issuer() {
 fn the_root_signs_if_asked_to_and_key_types_count() {
     let folder = tempfile::tempdir().unwrap();
     let authority = authority(&FileStorage::new(folder.path()));
-    let by_root = Order { sign_with_root: true, ..order("a.test") };
+    let by_root = LeafOrder { sign_with_root: true, ..order("a.test") };
     let issued = authority.issue(&by_root).unwrap();
-    let chain = chain_from_pem(issued.chain_pem.as_bytes(), "test").unwrap();
+    let chain = chain_from_pem(issued.as_bytes(), "test").unwrap();
     assert_eq!((chain.len(), read(&chain[0]).1), (1, read(&authority.root()).0));
     for (name, algorithm) in [("p384", "ecdsa"), ("rsa2048", "rsa"), ("ed25519", "")] {
-        let issued = authority.issue(&Order { key_type: name.parse().unwrap(), ..order("a.test") }).unwrap();
-        let (chain, key) = (issued.chain_pem.as_bytes(), issued.key_pem.as_bytes());
+        let key = key(name);
+        let issued = authority.issue(&LeafOrder { key: key.as_str().as_bytes(), ..order("a.test") }).unwrap();
+        let (chain, key) = (issued.as_bytes(), key.as_str().as_bytes());
         let certificate = super::super::Certificate::from_pem(chain, "c", key, "k", Vec::new()).unwrap();
         assert_eq!(certificate.facts.algorithm, algorithm);
     }

@@ -2,12 +2,18 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::super::App;
-use super::super::storage::StorageTypes;
-use super::super::{FileStorage, Storage as _};
+use super::super::issuance::{IssuerContext, IssuerType, Ports};
+use super::super::storage::{Storage as _, StorageTypes};
+use super::super::trust_pool::{Sources, TrustPool};
+use super::super::{App, Authorities, FileStorage, SharedStorage, internal_issuer};
 use super::*;
 
-fn config(policies: Value) -> config::tls::Automation {
+mod at_handshake;
+mod waiting;
+
+pub(in super::super) static INTERNAL: IssuerType = IssuerType { id: "internal", provision: internal_issuer };
+
+pub(super) fn config(policies: Value) -> config::tls::Automation {
     serde_json::from_value(json!({ "policies": policies })).unwrap()
 }
 
@@ -23,42 +29,78 @@ struct Fixture {
     folder: tempfile::TempDir,
     storage: FileStorage,
     authorities: Authorities,
-    store: CertificateStore,
+    store: Arc<CertificateStore>,
+    modules: Modules,
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = FileStorage::new(folder.path());
-        let authorities =
-            Authorities::provision(None, &FileStorage::shared(folder.path()), &StorageTypes::new()).unwrap();
-        Self { folder, storage, authorities, store: CertificateStore::default() }
+        let authorities = authorities(folder.path());
+        let modules = Modules { issuers: [("internal", &INTERNAL)].into(), ..Modules::default() };
+        Self { folder, storage, authorities, store: Arc::default(), modules }
     }
 
     fn automation(&self, policies: Value, forced: &[&str]) -> Result<Automation, TlsError> {
-        Automation::provision(
-            Some(&config(policies)),
-            &names(forced),
-            &self.authorities,
-            &FileStorage::shared(self.folder.path()),
-            &Modules::default(),
-        )
+        self.with_context(|context| {
+            Automation::provision(Some(&config(policies)), None, &names(forced), context, &self.modules)
+        })
     }
 
-    fn manage(&self, policies: Value, managed: &[&str], forced: &[&str]) -> Result<Automation, TlsError> {
-        let automation = self.automation(policies, forced)?;
-        automation.manage(&names(managed), &names(forced), &self.store)?;
-        Ok(automation)
+    fn with_context<T>(&self, work: impl FnOnce(&IssuerContext<'_>) -> T) -> T {
+        let storage: SharedStorage = Arc::new(self.storage.clone());
+        let context = IssuerContext {
+            authorities: &self.authorities,
+            storage: &storage,
+            ports: Ports::default(),
+            dns: None,
+            resolvers: &[],
+            sources: Sources {
+                authorities: &self.authorities,
+                storage: &storage,
+                storages: &self.modules.storages,
+            },
+            store: &self.store,
+            system: &|| TrustPool::system(),
+        };
+        work(&context)
+    }
+
+    fn manage(
+        &self,
+        policies: Value,
+        managed: &[&str],
+        forced: &[&str],
+    ) -> Result<Arc<Automation>, TlsError> {
+        let mut automation = self.automation(policies, forced)?;
+        self.with_context(|context| {
+            automation.manage(&names(managed), &names(forced), context, &self.modules)
+        })?;
+        Ok(Arc::new(automation))
     }
 
     fn held(&self) -> Vec<String> {
         let index = self.store.snapshot();
-        index.all().iter().map(|certificate| certificate.names[0].to_string()).collect()
+        let mut held: Vec<_> =
+            index.all().iter().map(|certificate| certificate.names[0].to_string()).collect();
+        held.sort_unstable();
+        held
     }
 
     fn serial(&self, name: &str) -> String {
         self.store.snapshot().named(name)[0].facts.serial.clone()
     }
+}
+
+fn authorities(folder: &std::path::Path) -> Authorities {
+    Authorities::provision(None, &FileStorage::shared(folder), &StorageTypes::new()).unwrap()
+}
+
+/// Runs something on a runtime of one thread, as the control thread is.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.unwrap() })
 }
 
 #[test]
@@ -81,7 +123,7 @@ fn a_stored_certificate_is_used_again_while_it_is_good() {
     let fixture = Fixture::new();
     fixture.manage(internal(), &["a.test"], &[]).unwrap();
     let first = fixture.serial("a.test");
-    let fixture = Fixture { store: CertificateStore::default(), ..fixture };
+    let fixture = Fixture { store: Arc::default(), ..fixture };
     fixture.manage(internal(), &["a.test"], &[]).unwrap();
     assert_eq!(fixture.serial("a.test"), first);
 
@@ -96,10 +138,8 @@ fn a_stored_certificate_is_used_again_while_it_is_good() {
     for (what, spoil) in spoil {
         let before = fixture.serial("a.test");
         spoil(&fixture.storage);
-        fixture.authorities =
-            Authorities::provision(None, &FileStorage::shared(fixture.folder.path()), &StorageTypes::new())
-                .unwrap();
-        fixture.store = CertificateStore::default();
+        fixture.authorities = authorities(fixture.folder.path());
+        fixture.store = Arc::default();
         fixture.manage(internal(), &["a.test"], &[]).unwrap();
         assert_ne!(fixture.serial("a.test"), before, "{what}");
     }
@@ -110,15 +150,15 @@ fn renewal_in_the_last_third_swaps_the_certificate() {
     let fixture = Fixture::new();
     let automation = fixture.manage(internal(), &["a.test"], &[]).unwrap();
     let first = fixture.serial("a.test");
-    let after = |hours: u64| {
-        UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs() + hours * 3600))
-    };
-    automation.renew_at(&fixture.store, after(7));
-    assert_eq!(fixture.serial("a.test"), first);
-    automation.renew_at(&fixture.store, after(9));
+    let after = |hours: i64| now() + hours * 3600;
+    assert!(automation.take_due(after(7)).is_empty());
+    assert_eq!(automation.take_due(after(9)), ["a.test"]);
+    assert!(automation.take_due(after(9)).is_empty(), "somebody cares for it");
+    block_on(automation.clone().secure("a.test".into()));
     assert_ne!(fixture.serial("a.test"), first);
     assert_eq!(fixture.held(), ["a.test"]);
     assert_eq!(automation.next_look(), DEFAULT_INTERVAL);
+    assert_eq!(automation.take_due(after(9)), ["a.test"]);
 }
 
 #[test]
@@ -138,7 +178,7 @@ fn keys_are_kept_if_the_policy_says_so() {
         let automation = fixture.manage(policies, &["a.test"], &[]).unwrap();
         let load = || fixture.storage.load("certificates/local/a.test/a.test.key").unwrap();
         let first = load();
-        automation.renew_at(&fixture.store, UnixTime::since_unix_epoch(Duration::from_secs(1 << 33)));
+        block_on(automation.secure("a.test".into()));
         first == load()
     };
     assert!(key(true) && !key(false));
@@ -176,35 +216,26 @@ fn names_of_this_machine_need_no_policy_of_their_own() {
 }
 
 #[test]
-fn what_only_others_could_issue_is_refused_by_name() {
+fn issuers_that_there_are_not_are_named() {
     let fixture = Fixture::new();
-    let refused =
-        |policies: Value, name: &str| fixture.manage(policies, &[name], &[]).unwrap_err().to_string();
-    let advice = "'tls internal'";
-    for (policies, authority) in [
-        (json!([]), "a public authority (ACME)"),
-        (json!([{"key_type": "p384"}]), "a public authority (ACME)"),
-        (json!([{"issuers": [{"module": "acme"}, {"module": "internal"}]}]), "the issuer 'acme'"),
-        (json!([{"issuers": [{"module": "internal"}], "on_demand": true}]), "on-demand TLS"),
-    ] {
-        let error = refused(policies, "a.example.com");
-        assert!(error.starts_with("a.example.com needs a certificate from "), "{error}");
-        assert!(error.contains(authority) && error.contains(advice), "{error}");
+    for (policies, name) in
+        [(json!([{"issuers": [{"module": "zerossl"}]}]), "zerossl"), (json!([{}]), "acme")]
+    {
+        let error = fixture.automation(policies, &[]).unwrap_err().to_string();
+        let expected = format!("automation policy 0: getting module named 'tls.issuance.{name}'");
+        assert!(error.starts_with(&expected), "{error}");
     }
-    assert!(fixture.held().is_empty());
-    let policies =
-        json!([{"subjects": ["a.test"], "issuers": [{"module": "internal"}]}, {"on_demand": true}]);
-    let error = refused(policies, "a.test");
-    assert!(error.starts_with("any name that a client asks for needs a certificate from "), "{error}");
 }
 
 #[test]
 fn contradictory_policies_are_refused() {
     let fixture = Fixture::new();
     let refused = |policies: Value| fixture.automation(policies, &[]).unwrap_err().to_string();
-    assert!(refused(json!([{}, {}])).contains("second policy that acts as default"));
-    assert!(refused(json!([{"subjects": ["a.test"]}, {"subjects": ["A.test"]}])).contains("a.test"));
-    assert!(refused(json!([{"key_type": "x"}])).contains("automation policy 0: unrecognized key type: x"));
+    assert!(refused(json!([internal()[0], internal()[0]])).contains("second policy that acts as default"));
+    let of = |subject: &str| json!({"subjects": [subject], "issuers": [{"module": "internal"}]});
+    assert!(refused(json!([of("a.test"), of("A.test")])).contains("a.test"));
+    let key_type = json!([{"key_type": "x", "issuers": [{"module": "internal"}]}]);
+    assert!(refused(key_type).contains("automation policy 0: unrecognized key type: x"));
     assert!(refused(json!([{"issuers": [{"module": "internal", "ca": "x"}]}])).contains("with id: x"));
 }
 
@@ -216,9 +247,9 @@ fn automate_lists_names() {
         "automation": {"policies": [{"subjects": ["a.test"], "issuers": [{"module": "internal"}]}]},
     }))
     .unwrap();
-    let mut app =
-        App::provision(Some(&config), None, FileStorage::shared(folder.path()), &Arc::default()).unwrap();
-    app.automate(config.automation.as_ref(), &names(&["a.test"])).unwrap();
+    let modules = Arc::new(Modules { issuers: [("internal", &INTERNAL)].into(), ..Modules::default() });
+    let mut app = App::provision(Some(&config), None, FileStorage::shared(folder.path()), &modules).unwrap();
+    app.automate(Some(&config), &names(&["a.test"]), Ports::default()).unwrap();
     assert!(app.has_certificate_for("localhost") && app.has_certificate_for("a.test"));
     assert!(!app.has_certificate_for("b.test"));
 }

@@ -1,9 +1,11 @@
 use serde_json::{Value, json};
 
 use super::super::authority::certificate_pem;
+use super::super::automation::tests::INTERNAL;
 use super::super::certificate::testing::{certificate, expired, pem};
+use super::super::issuance::Ports;
 use super::super::testing::handshake;
-use super::super::{App, ConnectionPolicies, Ends, FileStorage, HttpVersions};
+use super::super::{App, ConnectionPolicies, Ends, FileStorage, HttpVersions, Modules};
 use super::*;
 
 struct Fixture {
@@ -79,12 +81,12 @@ fn pools_of_our_own_authority() {
     let ca: ModuleJson = serde_json::from_value(root).unwrap();
     let options = ClientOptions { ca: Some(&ca), ..Default::default() };
     let client = fixture.app.client_config(&options).unwrap();
+    let modules = Arc::new(Modules { issuers: [("internal", &INTERNAL)].into(), ..Modules::default() });
     let mut server =
-        App::provision(None, None, FileStorage::shared(fixture.folder.path()), &Arc::default()).unwrap();
-    server.automate(None, &["localhost".to_owned()].into()).unwrap_err();
-    let automation =
-        serde_json::from_value(json!({"policies": [{"issuers": [{"module": "internal"}]}]})).unwrap();
-    server.automate(Some(&automation), &["localhost".to_owned()].into()).unwrap();
+        App::provision(None, None, FileStorage::shared(fixture.folder.path()), &modules).unwrap();
+    let config =
+        serde_json::from_value(json!({"automation": {"policies": [{"issuers": [{"module": "internal"}]}]}}));
+    server.automate(Some(&config.unwrap()), &["localhost".to_owned()].into(), Ports::default()).unwrap();
     let policies =
         server.connection_policies(&[Default::default()], HttpVersions { http1: true, http2: true }).unwrap();
     assert!(handshake(&policies, &client, "localhost", Ends::default()).is_ok());
@@ -118,7 +120,7 @@ fn our_own_certificate_is_shown() {
     // One of the store, which may be renewed.
     let managed = ClientOptions { certificate_name: "Managed.test", ..insecure };
     let refused = fixture.app.client_config(&managed).unwrap_err().to_string();
-    assert!(refused.starts_with("managed.test needs a certificate"), "{refused}");
+    assert!(refused.ends_with("who issues a certificate for managed.test"), "{refused}");
     let text = (certificate_text.as_bytes(), key.as_bytes());
     let mut managed_certificate = Certificate::from_pem(text.0, "c", text.1, "k", Vec::new()).unwrap();
     managed_certificate.names.push("managed.test".into());

@@ -1,0 +1,239 @@
+//! One order, from the wish to the certificate.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use instant_acme::{
+    AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::json;
+
+use super::account::Known;
+use super::chains;
+use super::client::Carrier;
+use super::issuer::{AcmeIssuer, explain};
+use super::show::{OnShow, Way, show};
+use crate::tls::challenges;
+use crate::tls::issuance::{IssueError, Issued, Order};
+
+/// How soon to ask again whether the authority is done, and how much longer each time.
+const POLL: RetryPolicy = RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5);
+/// In this attempt the authority is not told what the new certificate follows, in case that is why it refuses.
+const ATTEMPT_WITHOUT_REPLACES: u32 = 2;
+
+/// Why an order came to nothing.
+pub(super) enum OrderError {
+    /// The authority does not know the account.
+    NoAccount(IssueError),
+    /// A message of ours was too late, time and again.
+    Nonce(IssueError),
+    /// It looked, and did not find what it looked for.
+    NotShown(IssueError),
+    Other(IssueError),
+}
+
+impl OrderError {
+    fn new(doing: &str, error: Error, carrier: &Carrier) -> Self {
+        let kind = match &error {
+            Error::Api(Problem { r#type: Some(kind), .. }) => kind.rsplit(':').next().map(str::to_owned),
+            _ => None,
+        };
+        let told = explain(doing, error, carrier);
+        match kind.as_deref() {
+            Some("accountDoesNotExist") => Self::NoAccount(told),
+            Some("badNonce") => Self::Nonce(told),
+            Some("unauthorized" | "connection" | "dns" | "incorrectResponse" | "tls" | "caa") => {
+                Self::NotShown(told)
+            }
+            _ => Self::Other(told),
+        }
+    }
+
+    pub(super) fn into_inner(self) -> IssueError {
+        match self {
+            Self::NoAccount(error) | Self::Nonce(error) | Self::NotShown(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<IssueError> for OrderError {
+    fn from(error: IssueError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What belongs to one order.
+pub(super) struct Attempt<'a> {
+    pub(super) issuer: &'a AcmeIssuer,
+    pub(super) known: &'a Known,
+    pub(super) carrier: &'a Carrier,
+    pub(super) directory: &'a str,
+    pub(super) wanted: &'a Order,
+}
+
+impl Attempt<'_> {
+    /// Orders a certificate, showing in this way that its name is ours; by DNS if the issuer does so.
+    pub(super) async fn run(&self, way: Way) -> Result<Issued, OrderError> {
+        let failed = |doing: &'static str| move |error| OrderError::new(doing, error, self.carrier);
+        let mut order = self.begin().await?;
+        let on_show = self.show_all(&mut order, way).await;
+        let ready = match &on_show {
+            Ok(_) => self.wait_until_ready(&mut order).await,
+            Err(_) => Ok(()),
+        };
+        let shown = match (on_show, ready) {
+            (Ok(shown), Ok(())) => shown,
+            (Err(error), _) | (_, Err(error)) => {
+                self.give_up(&mut order).await;
+                return Err(error);
+            }
+        };
+        // The authority has seen it.
+        drop(shown);
+        let csr = signing_request(self.wanted).map_err(IssueError::new)?;
+        order.finalize_csr(&csr).await.map_err(failed("finalizing the order"))?;
+        let poll = self.poll();
+        let chain = order.poll_certificate(&poll).await.map_err(failed("waiting for the certificate"))?;
+        let settings = self.issuer.settings();
+        let chain = if settings.chains.is_some() {
+            let mut all = vec![chain];
+            all.extend(chains::others(self.known, self.carrier).await);
+            settings.chains.choose(all)
+        } else {
+            chain
+        };
+        let url = order.state().certificate.clone().unwrap_or_default();
+        let mut data = json!({"url": url, "ca": self.directory, "account": self.known.location});
+        if let Some(info) = self.issuer.first_renewal_info(self.known, &chain).await {
+            data["renewal_info"] = json!(info);
+        }
+        Ok(Issued { chain_pem: chain, data })
+    }
+
+    fn poll(&self) -> RetryPolicy {
+        POLL.timeout(self.issuer.settings().timeout)
+    }
+
+    async fn begin(&self) -> Result<instant_acme::Order, OrderError> {
+        let identifiers = [identifier(&self.wanted.subject)];
+        let settings = self.issuer.settings();
+        let plain = || match settings.profile.as_str() {
+            "" => NewOrder::new(&identifiers),
+            profile => NewOrder::new(&identifiers).profile(profile),
+        };
+        let replaced = self.wanted.replaces.as_ref().filter(|_| {
+            self.wanted.attempt != ATTEMPT_WITHOUT_REPLACES && settings.directory == self.directory
+        });
+        let replaced = replaced.and_then(|old| old.chain().first()?.try_into().ok());
+        let account = &self.known.account;
+        let failed = |error| OrderError::new("making an order", error, self.carrier);
+        if let Some(replaced) = replaced {
+            match account.new_order(&plain().replaces(replaced)).await {
+                Ok(order) => return Ok(order),
+                // Not every authority knows of such things, or of that certificate.
+                Err(Error::Unsupported(_) | Error::Other(_)) => {}
+                Err(Error::Api(problem))
+                    if problem.status.is_some_and(|status| matches!(status, 404 | 409)) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        account.new_order(&plain()).await.map_err(failed)
+    }
+
+    /// Shows everything that the authority wants to see, and tells it to look.
+    async fn show_all(&self, order: &mut instant_acme::Order, way: Way) -> Result<Vec<OnShow>, OrderError> {
+        let failed = |doing: &'static str| move |error| OrderError::new(doing, error, self.carrier);
+        let mut on_show = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization.map_err(failed("reading an authorization"))?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let kind = match way {
+                Way::Http => ChallengeType::Http01,
+                Way::TlsAlpn => ChallengeType::TlsAlpn01,
+            };
+            let offered: Vec<String> =
+                authorization.challenges.iter().map(|challenge| format!("{:?}", challenge.r#type)).collect();
+            let Some(mut challenge) = authorization.challenge(kind) else {
+                let problem =
+                    format!("the authority does not offer {}, but {}", way.name(), offered.join(", "));
+                return Err(OrderError::NotShown(IssueError::new(problem)));
+            };
+            let shown = challenges::Challenge {
+                kind: way.name().to_owned(),
+                url: challenge.url.clone(),
+                status: "pending".to_owned(),
+                token: challenge.token.clone(),
+                key_authorization: challenge.key_authorization().as_str().to_owned(),
+                identifier: named(&self.wanted.subject),
+            };
+            let (storage, folder) = (self.issuer.storage(), self.issuer.folder());
+            on_show.push(show(way, shown, self.issuer.settings(), storage, folder).await?);
+            challenge.set_ready().await.map_err(failed("telling the authority to look"))?;
+        }
+        Ok(on_show)
+    }
+
+    async fn wait_until_ready(&self, order: &mut instant_acme::Order) -> Result<(), OrderError> {
+        let polled = order.poll_ready(&self.poll()).await;
+        match polled {
+            Ok(OrderStatus::Ready | OrderStatus::Valid) => Ok(()),
+            Ok(_) => Err(OrderError::NotShown(IssueError::new(self.why_invalid(order).await))),
+            Err(error) => Err(OrderError::new("waiting for the authority to look", error, self.carrier)),
+        }
+    }
+
+    /// What the authority says it found in place of what it looked for.
+    async fn why_invalid(&self, order: &mut instant_acme::Order) -> String {
+        let mut authorizations = order.authorizations();
+        while let Some(Ok(mut authorization)) = authorizations.next().await {
+            let Ok(state) = authorization.refresh().await else { continue };
+            if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
+                return problem.to_string();
+            }
+        }
+        "the authority refuses, and does not say why".to_owned()
+    }
+
+    /// Tells the authority that nothing will come of an order: open ones count.
+    async fn give_up(&self, order: &mut instant_acme::Order) {
+        let mut authorizations = order.authorizations();
+        while let Some(Ok(mut authorization)) = authorizations.next().await {
+            if authorization.status == AuthorizationStatus::Pending {
+                // It forgets by itself too, only later.
+                _ = authorization.deactivate().await;
+            }
+        }
+    }
+}
+
+/// How the protocol's crate names what is to be ours.
+fn identifier(subject: &str) -> Identifier {
+    match subject.parse::<IpAddr>() {
+        Ok(ip) => Identifier::Ip(ip),
+        Err(_) => Identifier::Dns(subject.to_owned()),
+    }
+}
+
+fn named(subject: &str) -> challenges::Identifier {
+    let kind = if subject.parse::<IpAddr>().is_ok() { "ip" } else { "dns" };
+    challenges::Identifier { kind: kind.to_owned(), value: subject.to_owned() }
+}
+
+/// The request that an authority signs (RFC 2986): the name, and the key that it is for.
+fn signing_request(wanted: &Order) -> Result<Vec<u8>, rcgen::Error> {
+    let der = PrivateKeyDer::from_pem_slice(wanted.key.as_str().as_bytes());
+    let key = KeyPair::try_from(&der.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![match wanted.subject.parse::<IpAddr>() {
+        Ok(ip) => SanType::IpAddress(ip),
+        Err(_) => SanType::DnsName(wanted.subject.as_str().try_into()?),
+    }];
+    Ok(params.serialize_request(&key)?.der().to_vec())
+}
