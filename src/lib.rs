@@ -11,6 +11,7 @@
 //! | [`log`] | writers, encoders, redaction | know HTTP routing |
 //! | [`metrics`] | what has been counted, and its text | know what is counted, take a lock where requests pass |
 //! | [`fetch`] | what the gateway itself asks by HTTP | serve, or know who asks |
+//! | [`dns`] | names looked up and changed | know who asks, or why |
 //! | [`tls`] | certificates, the local CA, resolvers | know a directive |
 //! | [`acme`] | certificates from authorities by ACME | know a directive, keep what it gets |
 //! | [`gotemplate`] | the language of Go's templates | know HTTP, do I/O |
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod fetch;
+pub mod dns;
 pub mod gotemplate;
 pub mod http;
 pub mod log;

@@ -10,7 +10,6 @@ mod body;
 pub mod conn_info;
 pub mod constant_time;
 mod content_type;
-pub mod dns;
 mod encoding;
 mod error;
 mod exchange;

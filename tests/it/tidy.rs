@@ -11,6 +11,7 @@ const LAYERS: &[&str] = &[
     "log",
     "metrics",
     "fetch",
+    "dns",
     "tls",
     "acme",
     "gotemplate",

@@ -43,8 +43,8 @@ use h1::{H1, Head, Patience, ReadHead};
 use pool::{IdleLimits, PoolKey};
 use upload::{BodyLength, Upload};
 
-use super::dns::Resolver;
 use super::{Body, Response};
+use crate::dns::Resolver;
 
 /// So many interim answers (1xx) may come before the real one.
 const INTERIM_MAX: usize = 32;

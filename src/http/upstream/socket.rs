@@ -9,13 +9,16 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::TransportOptions;
+use crate::dns::Families;
 
 /// Connects to a host.
 pub(super) async fn open(host: &str, port: u16, options: &TransportOptions) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = match &options.resolver {
         None => tokio::net::lookup_host((host, port)).await?.collect(),
         Some(resolver) => {
-            resolver.addresses(host).await?.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+            let families = options.local_address.map_or(Families::BOTH, |local| Families::of(local.ip()));
+            let addresses = resolver.addresses(host, families).await?;
+            addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
         }
     };
     let stream = open_any(&addresses, options.local_address, options.fallback_delay).await?;

@@ -18,7 +18,7 @@ use super::dynamic::{AUpstreams, MultiUpstreams, NAMESPACE, SrvUpstreams};
 use super::json::SOURCE_TAG;
 use super::upstreams::{Limits, Upstream};
 use crate::config::{self, ModuleJson, join_host_port};
-use crate::http::dns::Resolver;
+use crate::dns::{Families, Resolver, Srv};
 use crate::http::{Exchange, ProvisionError, Template, Unknown};
 use crate::modules::transports::http::Resolver as ResolverJson;
 
@@ -45,8 +45,7 @@ pub enum Source {
 pub struct Addresses {
     name: Template,
     port: Template,
-    ipv4: bool,
-    ipv6: bool,
+    families: Families,
     resolver: Option<Resolver>,
     cache: Cache,
 }
@@ -169,8 +168,10 @@ impl Addresses {
         Ok(Self {
             name: Template::compile(&json.name, Unknown::Empty),
             port: Template::compile(port, Unknown::Empty),
-            ipv4: both || versions.ipv4 == Some(true),
-            ipv6: both || versions.ipv6 == Some(true),
+            families: Families {
+                v4: both || versions.ipv4 == Some(true),
+                v6: both || versions.ipv6 == Some(true),
+            },
             resolver: resolver(json.resolver.as_ref(), json.dial_timeout)?,
             cache: Cache::new(json.refresh, None, limits),
         })
@@ -185,12 +186,12 @@ impl Addresses {
         let key = join_host_port(&name, &port);
         let looking = async {
             let addresses: Vec<IpAddr> = match &self.resolver {
-                Some(resolver) => resolver.addresses(&name).await?,
+                Some(resolver) => resolver.addresses(&name, self.families).await?,
                 None => {
                     tokio::net::lookup_host((name.as_str(), port_number)).await?.map(|a| a.ip()).collect()
                 }
             };
-            let meant = addresses.into_iter().filter(|ip| if ip.is_ipv4() { self.ipv4 } else { self.ipv6 });
+            let meant = addresses.into_iter().filter(|ip| self.families.hold(*ip));
             Ok(meant.map(|ip| SocketAddr::new(ip, port_number).to_string()).collect())
         };
         self.cache.get(key, looking).await
@@ -224,7 +225,7 @@ impl Services {
     async fn upstreams(&self, name: String) -> Option<Vec<Arc<Upstream>>> {
         let looking = async {
             let services = self.resolver.services(&name).await?;
-            let address = |srv: crate::http::dns::Srv| {
+            let address = |srv: Srv| {
                 let address = join_host_port(&srv.target, &srv.port.to_string());
                 if self.network.is_empty() { address } else { format!("{}/{address}", self.network) }
             };

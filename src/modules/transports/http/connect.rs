@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{HttpTransport, KeepAlive, PROXIES, PROXY_TAG, Tls};
 use crate::config::NetworkAddress;
-use crate::http::dns::Resolver;
+use crate::dns::Resolver;
 use crate::http::upstream::{Dial, ForwardProxy, ProxyVersion, TlsDial, Transport, TransportOptions};
 use crate::http::{Exchange, Provision, ProvisionError, Template, Unknown};
 use crate::tls::ClientOptions;

@@ -3,28 +3,53 @@
 //! nothing blocks.
 
 mod message;
+mod server;
 mod system;
 #[cfg(test)]
 mod tests;
+mod zone;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::pin;
 use std::time::Duration;
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
 
 pub use message::Srv;
 
-use message::{Answer, Kind, Record, UDP_BYTES_MAX};
-
-use crate::config::NetworkAddress;
+use message::{Answer, Kind, Record};
+use server::Server;
 
 /// A server must answer within this time, unless said otherwise.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each server is asked so often.
 const ATTEMPTS: usize = 2;
 const PORT: u16 = 53;
+/// When addresses of one family are known, those of the other may still come within this time.
+const SECOND_FAMILY_GRACE: Duration = Duration::from_millis(200);
+
+/// Which addresses are of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    /// Those of IPv4.
+    pub v4: bool,
+    /// Those of IPv6.
+    pub v6: bool,
+}
+
+impl Families {
+    /// All addresses.
+    pub const BOTH: Self = Self { v4: true, v6: true };
+
+    /// The family of this address alone.
+    pub fn of(ip: IpAddr) -> Self {
+        Self { v4: ip.is_ipv4(), v6: ip.is_ipv6() }
+    }
+
+    /// Whether an address is of these families.
+    pub fn hold(self, ip: IpAddr) -> bool {
+        if ip.is_ipv4() { self.v4 } else { self.v6 }
+    }
+}
 
 /// Who is asked, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +60,6 @@ pub struct Resolver {
     search: Vec<String>,
     /// A name with fewer dots is looked for in those domains first.
     dots: usize,
-}
-
-/// A DNS server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Server {
-    host: String,
-    port: u16,
-    over_tcp: bool,
 }
 
 impl Resolver {
@@ -80,37 +97,77 @@ impl Resolver {
         }
     }
 
-    /// The addresses of a host, those of IPv4 first.
+    /// One that asks the server at these addresses.
+    pub fn at(addresses: &[IpAddr], port: u16) -> Self {
+        let server = |ip: &IpAddr| Server { host: ip.to_string(), port, over_tcp: false };
+        Self {
+            servers: addresses.iter().map(server).collect(),
+            timeout: ANSWER_TIMEOUT,
+            search: Vec::new(),
+            dots: 1,
+        }
+    }
+
+    /// For each of the servers one that asks it alone.
+    pub fn each(&self) -> Vec<Self> {
+        let alone = |server: &Server| Self { servers: vec![server.clone()], ..self.clone() };
+        self.servers.iter().map(alone).collect()
+    }
+
+    /// The addresses of a host that are of these families, those of IPv4 first. Nothing is asked about
+    /// the others, and a family that is late does not hold up the one that came.
     ///
     /// # Errors
     /// There is no such host, or nobody says.
-    pub async fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+    pub async fn addresses(&self, host: &str, families: Families) -> io::Result<Vec<IpAddr>> {
+        let known = self.known(host).await;
+        let all = if known.is_empty() { self.asked(host, families).await? } else { known };
+        let wanted: Vec<IpAddr> = all.into_iter().filter(|ip| families.hold(*ip)).collect();
+        if wanted.is_empty() { Err(no_such(host)) } else { Ok(wanted) }
+    }
+
+    /// The addresses of a host that need no asking: it is one, or stands in the system's file.
+    async fn known(&self, host: &str) -> Vec<IpAddr> {
         if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() {
-            return Ok(vec![ip]);
+            return vec![ip];
         }
         let name = host.strip_suffix('.').unwrap_or(host);
         if name.eq_ignore_ascii_case("localhost") {
-            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+            return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         }
-        let known = tokio::task::spawn_blocking({
-            let name = name.to_owned();
-            move || system::hosts(&name)
-        });
-        let known = known.await.unwrap_or_default();
-        if !known.is_empty() {
-            return Ok(known);
-        }
-        let (v4, v6) = tokio::join!(self.look_up(host, Kind::A), self.look_up(host, Kind::Aaaa));
-        let (v4, v6) = match (v4, v6) {
-            (Err(error), Err(_)) => return Err(error),
-            (v4, v6) => (v4.unwrap_or_default(), v6.unwrap_or_default()),
+        let name = name.to_owned();
+        tokio::task::spawn_blocking(move || system::hosts(&name)).await.unwrap_or_default()
+    }
+
+    async fn asked(&self, host: &str, families: Families) -> io::Result<Vec<IpAddr>> {
+        let mut v4 = pin!(self.family(host, Kind::A, families.v4));
+        let mut v6 = pin!(self.family(host, Kind::Aaaa, families.v6));
+        let (v4, v6) = tokio::select! {
+            first = &mut v4 => {
+                let second = second(&first, v6).await;
+                (first, second)
+            }
+            first = &mut v6 => {
+                let second = second(&first, v4).await;
+                (second, first)
+            }
         };
-        let addresses: Vec<IpAddr> = v4
-            .into_iter()
-            .chain(v6)
+        match (v4, v6) {
+            (Err(error), Err(_)) => Err(error),
+            (Err(error), Ok(none)) | (Ok(none), Err(error)) if none.is_empty() => Err(error),
+            (v4, v6) => Ok([v4.unwrap_or_default(), v6.unwrap_or_default()].concat()),
+        }
+    }
+
+    /// The addresses of one family; none without asking if they are not wanted.
+    async fn family(&self, host: &str, kind: Kind, is_wanted: bool) -> io::Result<Vec<IpAddr>> {
+        if !is_wanted {
+            return Ok(Vec::new());
+        }
+        let records = self.look_up(host, kind).await?.into_iter();
+        Ok(records
             .filter_map(|record| if let Record::Address(ip) = record { Some(ip) } else { None })
-            .collect();
-        if addresses.is_empty() { Err(no_such(host)) } else { Ok(addresses) }
+            .collect())
     }
 
     /// Where the service of this name is, in the order in which they are to be used: by priority, and
@@ -161,7 +218,7 @@ impl Resolver {
 
     /// Asks one server after the other, beginning with any, until one answers.
     async fn ask(&self, name: &str, kind: Kind) -> io::Result<Vec<Record>> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "there is no DNS server to ask");
+        let mut failure = io::Error::other("there is no DNS server to ask");
         let first = usize::from(random());
         for attempt in 0..self.servers.len() * ATTEMPTS {
             let server = &self.servers[(first + attempt) % self.servers.len()];
@@ -181,6 +238,18 @@ impl Resolver {
             }
         }
         Err(failure)
+    }
+}
+
+/// What the second family says, for which there is little time if the first has said something.
+async fn second(
+    first: &io::Result<Vec<IpAddr>>,
+    second: impl Future<Output = io::Result<Vec<IpAddr>>>,
+) -> io::Result<Vec<IpAddr>> {
+    if first.as_ref().is_ok_and(|found| !found.is_empty()) {
+        tokio::time::timeout(SECOND_FAMILY_GRACE, second).await.unwrap_or(Ok(Vec::new()))
+    } else {
+        second.await
     }
 }
 
@@ -217,68 +286,4 @@ fn order(services: &mut [Srv]) {
             rest.swap(0, chosen.unwrap_or(0));
         }
     }
-}
-
-impl Server {
-    fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |problem: String| format!("resolver '{text}': {problem}");
-        // Without a network, an address that is nothing but a host gets the usual port.
-        let bare: Result<IpAddr, _> = text.trim_start_matches('[').trim_end_matches(']').parse();
-        if let Ok(ip) = bare {
-            return Ok(Self { host: ip.to_string(), port: PORT, over_tcp: false });
-        }
-        let address: NetworkAddress = text.parse().map_err(|error| wrong(format!("{error}")))?;
-        let is_default = !text.contains('/');
-        let over_tcp = match &*address.network {
-            "tcp" | "tcp4" | "tcp6" => !is_default,
-            "udp" | "udp4" | "udp6" => false,
-            network => return Err(wrong(format!("network {network} can't be asked"))),
-        };
-        if address.port_count() > 1 {
-            return Err(wrong("resolver address must have exactly one address; cannot be a range".into()));
-        }
-        let port = if address.start_port == 0 { PORT } else { address.start_port };
-        let host = address.host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { host, port, over_tcp })
-    }
-
-    async fn ask(&self, question: &[u8], kind: Kind) -> io::Result<Answer> {
-        let mut addresses = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
-        let address = addresses.next().ok_or_else(|| no_such(&self.host))?;
-        if !self.over_tcp {
-            match ask_udp(address, question, kind).await? {
-                Answer::Truncated => {}
-                answer => return Ok(answer),
-            }
-        }
-        ask_tcp(address, question, kind).await
-    }
-}
-
-async fn ask_udp(server: SocketAddr, question: &[u8], kind: Kind) -> io::Result<Answer> {
-    let any: SocketAddr =
-        if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let socket = UdpSocket::bind(any).await?;
-    // The kernel drops what comes from anyone else.
-    socket.connect(server).await?;
-    socket.send(question).await?;
-    let mut buffer = vec![0; usize::from(UDP_BYTES_MAX)];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        // What is no answer to the question may be a forgery: the real one is still waited for.
-        if let Some(answer) = message::answer(question, &buffer[..length], kind) {
-            return Ok(answer);
-        }
-    }
-}
-
-async fn ask_tcp(server: SocketAddr, question: &[u8], kind: Kind) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(server).await?;
-    let length = u16::try_from(question.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes()[..], question].concat()).await?;
-    let length = stream.read_u16().await?;
-    let mut buffer = vec![0; usize::from(length)];
-    stream.read_exact(&mut buffer).await?;
-    message::answer(question, &buffer, kind)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a malformed DNS answer"))
 }

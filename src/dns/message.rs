@@ -8,15 +8,31 @@ pub(super) enum Kind {
     A,
     Aaaa,
     Srv,
+    Txt,
+    /// The servers of a zone.
+    Ns,
+    /// What only the top of a zone has.
+    Soa,
+    /// What the name itself is another name for.
+    Cname,
 }
 
 impl Kind {
-    fn number(self) -> u16 {
+    pub(super) fn number(self) -> u16 {
         match self {
             Self::A => 1,
+            Self::Ns => 2,
+            Self::Cname => CNAME,
+            Self::Soa => SOA,
+            Self::Txt => 16,
             Self::Aaaa => 28,
             Self::Srv => 33,
         }
+    }
+
+    /// Whether it is asked about what a name stands for, too.
+    fn follows_aliases(self) -> bool {
+        !matches!(self, Self::Ns | Self::Soa | Self::Cname)
     }
 }
 
@@ -25,6 +41,12 @@ impl Kind {
 pub(super) enum Record {
     Address(IpAddr),
     Srv(Srv),
+    /// A text's strings, put together.
+    Text(Vec<u8>),
+    /// A server of the zone, or what the name is another name for.
+    Name(String),
+    /// The name is the top of a zone.
+    ZoneStart,
 }
 
 /// Where a service is.
@@ -53,8 +75,9 @@ pub(super) enum Answer {
     Failed,
 }
 
-const CLASS_IN: u16 = 1;
+pub(super) const CLASS_IN: u16 = 1;
 const CNAME: u16 = 5;
+pub(super) const SOA: u16 = 6;
 /// A name has so many bytes at most, and so many labels.
 const NAME_BYTES_MAX: usize = 255;
 const LABEL_BYTES_MAX: usize = 63;
@@ -73,6 +96,16 @@ pub(super) fn question(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
     out.extend_from_slice(&id.to_be_bytes());
     // Recursion is desired. One question, and one additional record.
     out.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
+    write_name(&mut out, name)?;
+    out.extend_from_slice(&kind.number().to_be_bytes());
+    out.extend_from_slice(&CLASS_IN.to_be_bytes());
+    let [high, low] = UDP_BYTES_MAX.to_be_bytes();
+    out.extend_from_slice(&[0, 0, 41, high, low, 0, 0, 0, 0, 0, 0]);
+    Some(out)
+}
+
+/// Writes a name's labels; `None` if it is no name.
+pub(super) fn write_name(out: &mut Vec<u8>, name: &str) -> Option<()> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.is_empty() || name.len() > NAME_BYTES_MAX - 2 {
         return None;
@@ -89,11 +122,7 @@ pub(super) fn question(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
         out.extend_from_slice(label.as_bytes());
     }
     out.push(0);
-    out.extend_from_slice(&kind.number().to_be_bytes());
-    out.extend_from_slice(&CLASS_IN.to_be_bytes());
-    let [high, low] = UDP_BYTES_MAX.to_be_bytes();
-    out.extend_from_slice(&[0, 0, 41, high, low, 0, 0, 0, 0, 0, 0]);
-    Some(out)
+    Some(())
 }
 
 /// Reads an answer to `asked`, which [`question`] has made. `None` if it is none: someone else's, or malformed.
@@ -149,6 +178,11 @@ enum Data {
 
 /// The records of `name`, or of what it is another name for.
 fn follow(mut name: String, found: &[(String, Data)], kind: Kind) -> Vec<Record> {
+    if kind == Kind::Cname {
+        let own = found.iter().filter(|(owner, _)| owner.eq_ignore_ascii_case(&name));
+        let alias = |data: &Data| if let Data::Alias(alias) = data { Some(alias.clone()) } else { None };
+        return own.filter_map(|(_, data)| alias(data).map(Record::Name)).collect();
+    }
     for _ in 0..ALIASES_MAX {
         let of_name = || found.iter().filter(|(owner, _)| owner.eq_ignore_ascii_case(&name));
         let records: Vec<Record> = of_name()
@@ -160,16 +194,27 @@ fn follow(mut name: String, found: &[(String, Data)], kind: Kind) -> Vec<Record>
         let alias =
             of_name().find_map(|(_, data)| if let Data::Alias(alias) = data { Some(alias) } else { None });
         match alias {
-            Some(alias) if records.is_empty() => name.clone_from(alias),
+            Some(alias) if records.is_empty() && kind.follows_aliases() => name.clone_from(alias),
             _ => return records,
         }
     }
     Vec::new()
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: &'a mut usize,
+/// The strings of a text, put together (RFC 1035 3.3.14).
+fn strings(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(bytes.len());
+    while let Some((length, rest)) = bytes.split_first() {
+        let (string, rest) = rest.split_at_checked(usize::from(*length))?;
+        text.extend_from_slice(string);
+        bytes = rest;
+    }
+    Some(text)
+}
+
+pub(super) struct Reader<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: &'a mut usize,
 }
 
 impl<'a> Reader<'a> {
@@ -190,6 +235,10 @@ impl<'a> Reader<'a> {
                 let ip: [u8; 16] = bytes.try_into().ok()?;
                 return Some(Some(Data::Record(28, Record::Address(Ipv6Addr::from(ip).into()))));
             }
+            (2, CLASS_IN) => Data::Record(2, Record::Name(reader.name()?)),
+            // Its data have a mailbox for a name, which needs not be one of ours, and nothing that counts.
+            (SOA, CLASS_IN) => return Some(Some(Data::Record(SOA, Record::ZoneStart))),
+            (16, CLASS_IN) => return strings(bytes).map(|text| Some(Data::Record(16, Record::Text(text)))),
             (33, CLASS_IN) => {
                 let (priority, weight, port) = (reader.number()?, reader.number()?, reader.number()?);
                 let target = reader.name()?;
@@ -201,18 +250,18 @@ impl<'a> Reader<'a> {
         (at == *self.at).then_some(Some(data))
     }
 
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let part = self.bytes.get(*self.at..self.at.checked_add(count)?)?;
         *self.at += count;
         Some(part)
     }
 
-    fn number(&mut self) -> Option<u16> {
+    pub(super) fn number(&mut self) -> Option<u16> {
         self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     /// A name with a dot at its end. Its end may stand elsewhere in the message.
-    fn name(&mut self) -> Option<String> {
+    pub(super) fn name(&mut self) -> Option<String> {
         let mut name = String::new();
         let mut at = *self.at;
         let mut end = None;
@@ -321,6 +370,42 @@ mod tests {
         data[9] = 12 + 3;
         let found = answered(&asked, 0x8180, &[(SAME, 33, &data)]);
         assert_eq!(answer(&asked, &found, Kind::Srv), Some(Answer::Records(vec![Record::Srv(srv)])));
+    }
+
+    #[test]
+    fn what_a_zone_says_of_itself_belongs_to_the_name_alone() {
+        let of_test = |kind| question(7, "a.test", kind).unwrap();
+        let aliased: &[(&[u8], u16, &[u8])] =
+            &[(SAME, 5, b"\x01b\x04test\0"), (b"\x01b\x04test\0", 6, &[0; 22])];
+        for (kind, expected) in [
+            (Kind::Soa, Vec::new()),
+            (Kind::Ns, Vec::new()),
+            (Kind::Cname, vec![Record::Name("b.test.".into())]),
+        ] {
+            let asked = of_test(kind);
+            assert_eq!(
+                answer(&asked, &answered(&asked, 0x8180, aliased), kind),
+                Some(Answer::Records(expected))
+            );
+        }
+        // A mailbox may hold what no host name holds.
+        let asked = of_test(Kind::Soa);
+        let start = answered(&asked, 0x8180, &[(SAME, 6, b"\x01n\0\x03a.b\0aaaabbbbccccddddeeee")]);
+        assert_eq!(answer(&asked, &start, Kind::Soa), Some(Answer::Records(vec![Record::ZoneStart])));
+        let asked = of_test(Kind::Ns);
+        let servers = answered(&asked, 0x8180, &[(SAME, 2, b"\x01n\xc0\x0e")]);
+        let expected = vec![Record::Name("n.test.".into())];
+        assert_eq!(answer(&asked, &servers, Kind::Ns), Some(Answer::Records(expected)));
+    }
+
+    #[test]
+    fn a_text_is_its_strings_put_together() {
+        let asked = question(7, "a.test", Kind::Txt).unwrap();
+        let read = |data| answer(&asked, &answered(&asked, 0x8180, &[(SAME, 16, data)]), Kind::Txt);
+        let text = |text: &[u8]| Some(Answer::Records(vec![Record::Text(text.to_vec())]));
+        assert_eq!(read(b"\x02ab\x01c\0"), text(b"abc"));
+        assert_eq!(read(b"\x02\xff "), text(b"\xff "));
+        assert_eq!(read(b"\x03ab"), None);
     }
 
     #[test]
