@@ -127,8 +127,7 @@ pub(super) fn write_name(out: &mut Vec<u8>, name: &str) -> Option<()> {
 
 /// Reads an answer to `asked`, which [`question`] has made. `None` if it is none: someone else's, or malformed.
 pub(super) fn answer(asked: &[u8], bytes: &[u8], kind: Kind) -> Option<Answer> {
-    let mut at = 0;
-    let mut reader = Reader { bytes, at: &mut at };
+    let mut reader = Reader { bytes, at: 0 };
     let flags = {
         let same_id = reader.take(2)? == &asked[..2];
         let flags = reader.number()?;
@@ -143,8 +142,7 @@ pub(super) fn answer(asked: &[u8], bytes: &[u8], kind: Kind) -> Option<Answer> {
     if questions != 1 {
         return None;
     }
-    let mut own = 12;
-    let mut question = Reader { bytes: asked, at: &mut own };
+    let mut question = Reader { bytes: asked, at: 12 };
     let asked_name = question.name()?;
     let name = reader.name()?;
     if !name.eq_ignore_ascii_case(&asked_name) || reader.take(4)? != question.take(4)? {
@@ -214,7 +212,7 @@ fn strings(mut bytes: &[u8]) -> Option<Vec<u8>> {
 
 pub(super) struct Reader<'a> {
     pub(super) bytes: &'a [u8],
-    pub(super) at: &'a mut usize,
+    pub(super) at: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -222,10 +220,9 @@ impl<'a> Reader<'a> {
     #[expect(clippy::option_option, reason = "malformed data is not the same as none that counts")]
     fn data(&mut self, number: u16, class: u16) -> Option<Option<Data>> {
         let length = usize::from(self.number()?);
-        let mut at = *self.at;
-        let bytes = self.take(length)?;
         // Names in it may have their ends elsewhere in the message.
-        let mut reader = Reader { bytes: self.bytes, at: &mut at };
+        let mut reader = Reader { bytes: self.bytes, at: self.at };
+        let bytes = self.take(length)?;
         let data = match (number, class) {
             (1, CLASS_IN) => {
                 let ip: [u8; 4] = bytes.try_into().ok()?;
@@ -247,12 +244,12 @@ impl<'a> Reader<'a> {
             (CNAME, CLASS_IN) => Data::Alias(reader.name()?),
             _ => return Some(None),
         };
-        (at == *self.at).then_some(Some(data))
+        (reader.at == self.at).then_some(Some(data))
     }
 
     pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let part = self.bytes.get(*self.at..self.at.checked_add(count)?)?;
-        *self.at += count;
+        let part = self.bytes.get(self.at..self.at.checked_add(count)?)?;
+        self.at += count;
         Some(part)
     }
 
@@ -263,7 +260,7 @@ impl<'a> Reader<'a> {
     /// A name with a dot at its end. Its end may stand elsewhere in the message.
     pub(super) fn name(&mut self) -> Option<String> {
         let mut name = String::new();
-        let mut at = *self.at;
+        let mut at = self.at;
         let mut end = None;
         let mut jumps = 0;
         loop {
@@ -297,7 +294,7 @@ impl<'a> Reader<'a> {
                 _ => return None,
             }
         }
-        *self.at = end.unwrap_or(at);
+        self.at = end.unwrap_or(at);
         if name.is_empty() {
             name.push('.');
         }

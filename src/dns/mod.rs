@@ -1,12 +1,16 @@
 //! Names looked up by asking DNS servers ourselves: those that a configuration names, or, for what
-//! the system's own look-up can't tell, those that the system uses. Each wait has a deadline, and
-//! nothing blocks.
+//! the system's own look-up can't tell, those that the system uses; and zones changed at their servers
+//! ([`Updater`]). Each wait has a deadline, and nothing blocks.
 
 mod message;
 mod server;
 mod system;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
+mod tsig;
+mod update;
 mod zone;
 
 use std::io;
@@ -15,6 +19,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 pub use message::Srv;
+pub use tsig::{TsigError, TsigKey, TsigKeyError};
+pub use update::{Change, Text, UpdateError, Updater};
 
 use message::{Answer, Kind, Record};
 use server::Server;
@@ -251,6 +257,11 @@ async fn second(
     } else {
         second.await
     }
+}
+
+/// Whether a text is a domain name that can be asked about.
+pub fn is_name(text: &str) -> bool {
+    message::write_name(&mut Vec::new(), text).is_some()
 }
 
 fn no_such(name: &str) -> io::Error {

@@ -1,5 +1,6 @@
 //! One DNS server: where it is, and how it is asked.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,7 +9,7 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::message::{self, Answer, Kind, UDP_BYTES_MAX};
 use super::{PORT, no_such};
-use crate::config::NetworkAddress;
+use crate::config::{NetworkAddress, join_host_port};
 
 /// A DNS server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,12 @@ pub(super) struct Server {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) over_tcp: bool,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&join_host_port(&self.host, &self.port.to_string()))
+    }
 }
 
 impl Server {

@@ -1,80 +1,16 @@
 //! The resolver against a server of our own.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, UdpSocket as StdUdpSocket};
-use std::thread;
+use std::net::UdpSocket as StdUdpSocket;
 
+use super::testing::{Records, server};
 use super::*;
-
-/// What the server says to a question for this name and kind: flags, and its records' kinds and data.
-type Says = fn(name: &str, kind: u16) -> (u16, Vec<(u16, Vec<u8>)>);
-
-/// The name in a question, with a dot at its end, and its kind.
-fn asked(question: &[u8]) -> (String, u16) {
-    let mut name = String::new();
-    let mut at = 12;
-    while question[at] > 0 {
-        let end = at + 1 + usize::from(question[at]);
-        name.push_str(std::str::from_utf8(&question[at + 1..end]).unwrap());
-        name.push('.');
-        at = end;
-    }
-    (name, u16::from_be_bytes([question[at + 1], question[at + 2]]))
-}
-
-fn answer(question: &[u8], says: Says) -> Vec<u8> {
-    let (name, kind) = asked(question);
-    let (flags, records) = says(&name, kind);
-    let question_end = question.len() - 11;
-    let mut out = question[..2].to_vec();
-    out.extend_from_slice(&flags.to_be_bytes());
-    out.extend_from_slice(&[0, 1, 0, u8::try_from(records.len()).unwrap(), 0, 0, 0, 0]);
-    out.extend_from_slice(&question[12..question_end]);
-    for (kind, data) in records {
-        out.extend_from_slice(&[0xc0, 12]);
-        out.extend_from_slice(&kind.to_be_bytes());
-        out.extend_from_slice(&[0, 1, 0, 0, 0, 60]);
-        out.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
-        out.extend_from_slice(&data);
-    }
-    out
-}
-
-/// A server on one port of UDP and TCP, which ends with the test's process.
-fn server(over_udp: Says, over_tcp: Says) -> String {
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = tcp.local_addr().unwrap();
-    let udp = StdUdpSocket::bind(address).unwrap();
-    thread::spawn(move || {
-        let mut buffer = [0; 2000];
-        while let Ok((length, from)) = udp.recv_from(&mut buffer) {
-            // A forger is quicker, but does not know the number.
-            let mut forged = answer(&buffer[..length], |_, _| (0x8183, Vec::new()));
-            forged[0] ^= 0xff;
-            udp.send_to(&forged, from).unwrap();
-            udp.send_to(&answer(&buffer[..length], over_udp), from).unwrap();
-        }
-    });
-    thread::spawn(move || {
-        for mut stream in tcp.incoming().flatten() {
-            let mut length = [0; 2];
-            stream.read_exact(&mut length).unwrap();
-            let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
-            stream.read_exact(&mut question).unwrap();
-            let answer = answer(&question, over_tcp);
-            stream.write_all(&u16::try_from(answer.len()).unwrap().to_be_bytes()).unwrap();
-            stream.write_all(&answer).unwrap();
-        }
-    });
-    address.to_string()
-}
 
 fn resolver(address: &str) -> Resolver {
     let timeout = Some(Duration::from_millis(300));
     Resolver { search: Vec::new(), dots: 1, ..Resolver::new(&[address.to_owned()], timeout).unwrap() }
 }
 
-fn usual(name: &str, kind: u16) -> (u16, Vec<(u16, Vec<u8>)>) {
+fn usual(name: &str, kind: u16) -> (u16, Records) {
     match (name, kind) {
         ("both.test.", 1) => (0x8180, vec![(1, vec![192, 0, 2, 1]), (1, vec![192, 0, 2, 2])]),
         ("both.test.", 28) => (0x8180, vec![(28, vec![0xfe; 16])]),
@@ -102,7 +38,7 @@ fn texts(addresses: Vec<IpAddr>) -> Vec<String> {
 
 #[tokio::test]
 async fn a_name_has_its_addresses() {
-    let resolver = resolver(&server(usual, usual));
+    let resolver = resolver(&server(usual, usual).to_string());
     let all = texts(resolver.addresses("both.test", Families::BOTH).await.unwrap());
     assert_eq!(all, ["192.0.2.1", "192.0.2.2", "fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe"]);
     assert_eq!(texts(resolver.addresses("four.test.", Families::BOTH).await.unwrap()), ["192.0.2.1"]);
@@ -117,7 +53,7 @@ async fn a_name_has_its_addresses() {
 
 #[tokio::test]
 async fn a_service_is_where_its_records_say_the_first_priority_first() {
-    let resolver = resolver(&server(usual, usual));
+    let resolver = resolver(&server(usual, usual).to_string());
     let found = resolver.services("_s._tcp.test").await.unwrap();
     let targets: Vec<_> = found.iter().map(|srv| (srv.target.as_str(), srv.port)).collect();
     // Of the first priority, only one has a weight.
@@ -132,7 +68,7 @@ async fn only_families_that_are_wanted_are_asked_for() {
         usual,
     );
     let v4 = Families::of([127, 0, 0, 1].into());
-    let resolver = resolver(&address);
+    let resolver = resolver(&address.to_string());
     assert_eq!(texts(resolver.addresses("four.test", v4).await.unwrap()), ["192.0.2.1"]);
     assert!(resolver.addresses("::1", v4).await.is_err());
     assert_eq!(texts(resolver.addresses("localhost", v4).await.unwrap()), ["127.0.0.1"]);
@@ -143,7 +79,7 @@ async fn a_family_that_never_comes_does_not_hold_up_the_other() {
     // An answer to another kind is none, so the resolver waits for one to its own.
     let address =
         server(|name, kind| if kind == 28 { (0x0180, Vec::new()) } else { usual(name, kind) }, usual);
-    let mut resolver = resolver(&address);
+    let mut resolver = resolver(&address.to_string());
     resolver.timeout = Duration::from_secs(60);
     let begun = std::time::Instant::now();
     let found = resolver.addresses("both.test", Families::BOTH).await.unwrap();
@@ -153,7 +89,7 @@ async fn a_family_that_never_comes_does_not_hold_up_the_other() {
 
 #[tokio::test]
 async fn a_zone_is_found_from_any_name_in_it() {
-    let resolver = resolver(&server(usual, usual));
+    let resolver = resolver(&server(usual, usual).to_string());
     for name in ["zone.test", "a.b.zone.test.", "alias.zone.test"] {
         assert_eq!(resolver.zone(name).await.unwrap(), "zone.test.", "{name}");
     }
@@ -172,7 +108,7 @@ async fn a_zone_is_found_from_any_name_in_it() {
 async fn what_does_not_fit_is_asked_for_over_tcp() {
     let address = server(|_, _| (0x8380, Vec::new()), usual);
     assert_eq!(
-        texts(resolver(&address).addresses("four.test", Families::BOTH).await.unwrap()),
+        texts(resolver(&address.to_string()).addresses("four.test", Families::BOTH).await.unwrap()),
         ["192.0.2.1"]
     );
     let over_tcp = resolver(&format!("tcp/{address}"));
@@ -181,7 +117,7 @@ async fn what_does_not_fit_is_asked_for_over_tcp() {
 
 #[tokio::test]
 async fn a_short_name_is_looked_for_in_the_search_domains() {
-    let mut resolver = resolver(&server(usual, usual));
+    let mut resolver = resolver(&server(usual, usual).to_string());
     resolver.search = vec!["out.test".into(), "in.test".into()];
     assert_eq!(texts(resolver.addresses("short", Families::BOTH).await.unwrap()), ["192.0.2.1"]);
     assert!(resolver.addresses("short.", Families::BOTH).await.is_err());
