@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::acme::dns01::{DnsProviderType, DnsProviders};
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
 use crate::http::{EncodingType, HandlerType, MatcherType};
 use crate::log::{self, EncoderType, FilterType, WriterType};
@@ -26,6 +27,8 @@ pub struct Module {
     pub manager: Option<ManagerType>,
     /// The permission for certificates that it provides in JSON, if it is one.
     pub permission: Option<PermissionType>,
+    /// The DNS provider that it provides in JSON, if it is one.
+    pub dns_provider: Option<DnsProviderType>,
     /// The outputs of logs that it provides in JSON.
     pub log_writers: &'static [WriterType],
     /// The formats of logs that it provides in JSON.
@@ -54,6 +57,7 @@ impl Module {
         issuer: None,
         manager: None,
         permission: None,
+        dns_provider: None,
         log_writers: &[],
         log_encoders: &[],
         log_filters: &[],
@@ -75,6 +79,8 @@ pub struct Registry {
     pub logs: log::Modules,
     /// What belongs to certificates.
     pub tls: Arc<tls::Modules>,
+    /// Who can change DNS zones.
+    pub dns_providers: Arc<DnsProviders>,
     /// Everything that can be written in a Caddyfile.
     pub vocabulary: Vocabulary,
     /// Every row of the tables, in their order.
@@ -111,6 +117,9 @@ impl Registry {
                     .map(|row| (row.id, row))
                     .collect(),
             }),
+            dns_providers: Arc::new(
+                modules().filter_map(|m| m.dns_provider.as_ref()).map(|row| (row.id, row)).collect(),
+            ),
             logs: log::Modules {
                 writers: modules().flat_map(|m| m.log_writers).map(|row| (row.id, row)).collect(),
                 encoders: modules().flat_map(|m| m.log_encoders).map(|row| (row.id, row)).collect(),

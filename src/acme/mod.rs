@@ -14,6 +14,7 @@
 mod account;
 mod chains;
 mod client;
+pub mod dns01;
 mod issuer;
 mod listener;
 mod order;
