@@ -3,6 +3,7 @@
 pub mod ca_pools;
 pub mod certificate_managers;
 pub mod client_auth;
+pub mod dns_providers;
 pub mod encoders;
 pub mod handlers;
 pub mod ip_sources;
@@ -28,6 +29,7 @@ pub fn registry() -> Registry {
         ca_pools::TABLE,
         certificate_managers::TABLE,
         client_auth::TABLE,
+        dns_providers::TABLE,
         encoders::TABLE,
         handlers::TABLE,
         ip_sources::TABLE,

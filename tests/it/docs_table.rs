@@ -28,6 +28,7 @@ const PLACES: &[(&str, &str, &str)] = &[
     ("caddy.storage", "Storage", OPTIONS),
     ("tls.permission", "Permission for certificates on demand", OPTIONS),
     ("tls.issuance", "Issuers", "directives/tls.md"),
+    ("dns.providers", "DNS providers", "dns_challenge.md"),
     ("tls.get_certificate", "Managers of certificates", "directives/tls.md"),
     ("tls.ca_pool.source", "Trust pools", "directives/tls.md"),
     ("tls.client_auth.verifier", "Verifiers of clients", "directives/tls.md"),

@@ -9,6 +9,7 @@ mod chaos;
 mod cli;
 mod coverage;
 mod demo;
+mod dns;
 mod docs;
 mod docs_table;
 mod entrypoint;

@@ -33,6 +33,23 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
+/// A program that a test needs, if it is on this machine.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        println!("skipped: there is no {name} on this machine");
+    }
+    found
+}
+
+/// The same for one that `.ci/run` installs: where everything is to be tested, it must be there.
+pub fn program_of_ci(name: &str) -> Option<PathBuf> {
+    let found = program(name);
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "there is no {name} on this machine");
+    found
+}
+
 /// Asks again until `done` gives something, at most as long as PATIENCE.
 pub fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();

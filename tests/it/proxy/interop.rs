@@ -2,13 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::{Gateway, Upstream, field};
-use crate::support::{PATIENCE, eventually, free_port};
+use crate::support::{PATIENCE, eventually, free_port, program};
 
 /// A server that ends with the test.
 struct Server {
@@ -22,15 +22,6 @@ impl Drop for Server {
         _ = Command::new("kill").arg(self.child.id().to_string()).status();
         _ = self.child.wait();
     }
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file());
-    if found.is_none() {
-        println!("skipped: there is no {name} on this machine");
-    }
-    found
 }
 
 /// A folder with a certificate for `up.test`, and one file with its key.
