@@ -11,6 +11,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
+use super::certificate::chain_from_pem;
 use super::placeholder::expand;
 use super::provider::{narrowed, provider};
 use super::trust_pool::{self, Purpose, Sources, TrustPool};
@@ -66,6 +67,42 @@ pub(super) fn config(
     };
     config.alpn_protocols = options.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(config)
+}
+
+/// Whom the gateway itself trusts when it asks for something of its own, such as at a storage.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// Those that the system trusts.
+    System,
+    /// The authorities of a PEM text.
+    Pem {
+        /// The text.
+        text: &'a [u8],
+        /// Where it is from, for errors.
+        origin: &'a str,
+    },
+    /// Whoever answers.
+    Anybody,
+}
+
+/// What rustls needs to connect to a server that is there for the gateway itself.
+///
+/// # Errors
+/// [`TlsError`] for what can't be read, or would trust nobody.
+pub fn own_client_config(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Anybody => Arc::new(TrustAll),
+        Trust::System => Arc::new(PoolVerifier::new(TrustPool::system()?)?),
+        Trust::Pem { text, origin } => {
+            Arc::new(PoolVerifier::new(TrustPool::new(chain_from_pem(text, origin)?)?)?)
+        }
+    };
+    let config = ClientConfig::builder_with_provider(provider().clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 fn pool(options: &ClientOptions<'_>, sources: Sources<'_>) -> Result<Option<TrustPool>, TlsError> {

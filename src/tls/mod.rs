@@ -39,7 +39,7 @@ pub use app::App;
 pub use authority::{Authorities, Authority};
 pub use automation::internal_policy;
 pub use certificate::Certificate;
-pub use client::ClientOptions;
+pub use client::{ClientOptions, Trust, own_client_config};
 pub use error::TlsError;
 pub use internal::internal_issuer;
 pub use matcher::Ends;

@@ -23,6 +23,7 @@ mod laws;
 mod logs;
 mod proxy;
 mod readme;
+mod redis;
 mod schema;
 mod support;
 mod tidy;

@@ -76,7 +76,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
 /// A lock that this process holds. Others take it for abandoned once it has not been refreshed for a
 /// while. Dropping it gives it back.
 pub trait Lock: fmt::Debug + Send {
-    /// Shows that we are still there. To be called at least every [`LOCK_REFRESH_INTERVAL`].
+    /// Shows that we are still there. To be called at least every `LOCK_REFRESH_INTERVAL`.
     ///
     /// # Errors
     /// [`TlsError`] if it is lost, or may be.
