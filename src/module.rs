@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::acme::dns01::{DnsProviderType, DnsProviders};
+use crate::acme::dns01::DnsProviderType;
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
 use crate::http::{EncodingType, HandlerType, MatcherType};
 use crate::log::{self, EncoderType, FilterType, WriterType};
@@ -79,8 +79,6 @@ pub struct Registry {
     pub logs: log::Modules,
     /// What belongs to certificates.
     pub tls: Arc<tls::Modules>,
-    /// Who can change DNS zones.
-    pub dns_providers: Arc<DnsProviders>,
     /// Everything that can be written in a Caddyfile.
     pub vocabulary: Vocabulary,
     /// Every row of the tables, in their order.
@@ -117,9 +115,6 @@ impl Registry {
                     .map(|row| (row.id, row))
                     .collect(),
             }),
-            dns_providers: Arc::new(
-                modules().filter_map(|m| m.dns_provider.as_ref()).map(|row| (row.id, row)).collect(),
-            ),
             logs: log::Modules {
                 writers: modules().flat_map(|m| m.log_writers).map(|row| (row.id, row)).collect(),
                 encoders: modules().flat_map(|m| m.log_encoders).map(|row| (row.id, row)).collect(),

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::account::{Accounts, Known, folder};
 use super::chains::ChainPreference;
 use super::client::Carrier;
+use super::dns01::Dns01;
 use super::order::{Attempt, OrderError};
 use super::pace;
 use super::show::Way;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub http_port: Option<u16>,
     /// The port at which its handshakes for port 443 reach us; `None` if it shall not be shown anything there.
     pub tls_alpn_port: Option<u16>,
+    /// How texts are put into zones; if it is there, it is the only way.
+    pub dns: Option<Arc<Dns01>>,
     /// The address to listen at where nobody listens; empty means all.
     pub bind_host: String,
     /// Whether others that share the storage may answer in our place.
@@ -112,7 +115,7 @@ impl AcmeIssuer {
         if settings.timeout.is_zero() {
             settings.timeout = TIMEOUT;
         }
-        if settings.http_port.is_none() && settings.tls_alpn_port.is_none() {
+        if settings.dns.is_none() && settings.http_port.is_none() && settings.tls_alpn_port.is_none() {
             return Err(TlsError::Invalid("all challenges are disabled".into()));
         }
         let key = authority_name(&settings.directory);
@@ -208,6 +211,9 @@ impl AcmeIssuer {
     /// Tries one way to show that the name is ours, and then the other.
     async fn try_ways(&self, attempt: &Attempt<'_>) -> Result<Issued, OrderError> {
         let subject = &attempt.wanted.subject;
+        if self.settings.dns.is_some() {
+            return attempt.run(Way::Dns).await;
+        }
         if subject.starts_with('*') {
             let problem =
                 "certificates for wildcards need the DNS challenge: name a provider with 'dns <provider>'";

@@ -175,7 +175,9 @@ mod tests {
                 );
                 stream.write_all(request.as_bytes()).await.unwrap();
                 let mut answer = String::new();
-                stream.take(4096).read_to_string(&mut answer).await.unwrap();
+                let mut limited = stream.take(4096);
+                #[allow(clippy::disallowed_methods)] // It has a limit.
+                limited.read_to_string(&mut answer).await.unwrap();
                 assert!(answer.starts_with(expected), "{answer}");
                 assert_eq!(answer.ends_with("\r\nt.thumb"), path == "t", "{answer}");
             }

@@ -14,8 +14,9 @@ use serde_json::json;
 use super::account::Known;
 use super::chains;
 use super::client::Carrier;
+use super::dns01::{Dns01, DnsError, Presented};
 use super::issuer::{AcmeIssuer, explain};
-use super::show::{OnShow, Way, show};
+use super::show::{self, Way, show};
 use crate::tls::challenges;
 use crate::tls::issuance::{IssueError, Issued, Order};
 
@@ -65,6 +66,17 @@ impl From<IssueError> for OrderError {
     }
 }
 
+fn not_shown(error: DnsError) -> OrderError {
+    OrderError::NotShown(IssueError::new(error))
+}
+
+/// What is shown to the authority for one order. It has one name, and so at most one record.
+#[derive(Default)]
+struct OnShow {
+    answers: Vec<show::OnShow>,
+    record: Option<Presented>,
+}
+
 /// What belongs to one order.
 pub(super) struct Attempt<'a> {
     pub(super) issuer: &'a AcmeIssuer,
@@ -79,20 +91,17 @@ impl Attempt<'_> {
     pub(super) async fn run(&self, way: Way) -> Result<Issued, OrderError> {
         let failed = |doing: &'static str| move |error| OrderError::new(doing, error, self.carrier);
         let mut order = self.begin().await?;
-        let on_show = self.show_all(&mut order, way).await;
-        let ready = match &on_show {
-            Ok(_) => self.wait_until_ready(&mut order).await,
-            Err(_) => Ok(()),
+        let mut on_show = OnShow::default();
+        let shown = match self.show_all(&mut order, way, &mut on_show).await {
+            Ok(()) => self.wait_until_ready(&mut order).await,
+            Err(error) => Err(error),
         };
-        let shown = match (on_show, ready) {
-            (Ok(shown), Ok(())) => shown,
-            (Err(error), _) | (_, Err(error)) => {
-                self.give_up(&mut order).await;
-                return Err(error);
-            }
-        };
-        // The authority has seen it.
-        drop(shown);
+        // The authority has seen it, or won't.
+        self.put_away(on_show).await;
+        if let Err(error) = shown {
+            self.give_up(&mut order).await;
+            return Err(error);
+        }
         let csr = signing_request(self.wanted).map_err(IssueError::new)?;
         order.finalize_csr(&csr).await.map_err(failed("finalizing the order"))?;
         let poll = self.poll();
@@ -144,9 +153,13 @@ impl Attempt<'_> {
     }
 
     /// Shows everything that the authority wants to see, and tells it to look.
-    async fn show_all(&self, order: &mut instant_acme::Order, way: Way) -> Result<Vec<OnShow>, OrderError> {
+    async fn show_all(
+        &self,
+        order: &mut instant_acme::Order,
+        way: Way,
+        on_show: &mut OnShow,
+    ) -> Result<(), OrderError> {
         let failed = |doing: &'static str| move |error| OrderError::new(doing, error, self.carrier);
-        let mut on_show = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(failed("reading an authorization"))?;
@@ -156,6 +169,7 @@ impl Attempt<'_> {
             let kind = match way {
                 Way::Http => ChallengeType::Http01,
                 Way::TlsAlpn => ChallengeType::TlsAlpn01,
+                Way::Dns => ChallengeType::Dns01,
             };
             let offered: Vec<String> =
                 authorization.challenges.iter().map(|challenge| format!("{:?}", challenge.r#type)).collect();
@@ -164,19 +178,39 @@ impl Attempt<'_> {
                     format!("the authority does not offer {}, but {}", way.name(), offered.join(", "));
                 return Err(OrderError::NotShown(IssueError::new(problem)));
             };
+            let answer = challenge.key_authorization();
+            if let Some(dns) = self.dns(way) {
+                let record = dns.present(&self.wanted.subject, &answer.dns_value()).await;
+                let record = on_show.record.insert(record.map_err(not_shown)?);
+                dns.wait(record).await.map_err(not_shown)?;
+                challenge.set_ready().await.map_err(failed("telling the authority to look"))?;
+                continue;
+            }
             let shown = challenges::Challenge {
                 kind: way.name().to_owned(),
                 url: challenge.url.clone(),
                 status: "pending".to_owned(),
                 token: challenge.token.clone(),
-                key_authorization: challenge.key_authorization().as_str().to_owned(),
+                key_authorization: answer.as_str().to_owned(),
                 identifier: named(&self.wanted.subject),
             };
             let (storage, folder) = (self.issuer.storage(), self.issuer.folder());
-            on_show.push(show(way, shown, self.issuer.settings(), storage, folder).await?);
+            on_show.answers.push(show(way, shown, self.issuer.settings(), storage, folder).await?);
             challenge.set_ready().await.map_err(failed("telling the authority to look"))?;
         }
-        Ok(on_show)
+        Ok(())
+    }
+
+    fn dns(&self, way: Way) -> Option<&Dns01> {
+        self.issuer.settings().dns.as_deref().filter(|_| way == Way::Dns)
+    }
+
+    /// Takes away what was shown. What stays in a zone does no harm, but is untidy.
+    async fn put_away(&self, on_show: OnShow) {
+        let (Some(record), Some(dns)) = (on_show.record, self.dns(Way::Dns)) else { return };
+        if let Err(error) = dns.clean_up(record).await {
+            tracing::warn!(target: "tls.issuance.acme", name = self.wanted.subject, %error, "a record stays");
+        }
     }
 
     async fn wait_until_ready(&self, order: &mut instant_acme::Order) -> Result<(), OrderError> {

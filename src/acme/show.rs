@@ -15,6 +15,8 @@ pub(super) enum Way {
     Http,
     /// By a certificate in a handshake (RFC 8737).
     TlsAlpn,
+    /// By a text in the name's zone (RFC 8555 section 8.4).
+    Dns,
 }
 
 impl Way {
@@ -22,6 +24,7 @@ impl Way {
         match self {
             Self::Http => "http-01",
             Self::TlsAlpn => "tls-alpn-01",
+            Self::Dns => "dns-01",
         }
     }
 }
@@ -54,7 +57,7 @@ impl Drop for SharedAnswer {
     }
 }
 
-/// Shows the answer of a challenge wherever the authority may look.
+/// Shows the answer of a challenge wherever the authority may look by HTTP or TLS.
 pub(super) async fn show(
     way: Way,
     challenge: Challenge,
@@ -73,12 +76,14 @@ pub(super) async fn show(
         None
     };
     let shown = challenges::show(challenge)?;
-    let (port, speaks) = match way {
-        Way::Http => (settings.http_port, Speaks::Http),
-        Way::TlsAlpn => (settings.tls_alpn_port, Speaks::Tls),
+    let port = match way {
+        Way::Http => settings.http_port.map(|port| (port, Speaks::Http)),
+        Way::TlsAlpn => settings.tls_alpn_port.map(|port| (port, Speaks::Tls)),
+        // That is for name servers.
+        Way::Dns => None,
     };
     let opened = match port {
-        Some(port) => listener::open(&settings.bind_host, port, speaks).await,
+        Some((port, speaks)) => listener::open(&settings.bind_host, port, speaks).await,
         None => None,
     };
     Ok(OnShow { _shown: shown, _opened: opened, _shared: shared })

@@ -15,10 +15,10 @@ use crate::support::{eventually, free_port, program_of_ci};
 
 const ALGORITHMS: &[&str] = &["hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
 /// Base64 of the keys, all of which are the same.
-const SECRET: &str = "c2VjcmV0IG9mIHRoZSB0ZXN0cywgbG9uZyBlbm91Z2g=";
+pub const SECRET: &str = "c2VjcmV0IG9mIHRoZSB0ZXN0cywgbG9uZyBlbm91Z2g=";
 
 /// A name server with the zone `a.test`, which ends with the test.
-struct Named {
+pub struct Named {
     child: Child,
     port: u16,
     _folder: tempfile::TempDir,
@@ -33,7 +33,7 @@ impl Drop for Named {
 
 impl Named {
     /// Nothing where there is no BIND.
-    fn start() -> Option<Named> {
+    pub fn start() -> Option<Named> {
         let program = program_of_ci("named")?;
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
@@ -57,19 +57,20 @@ impl Named {
         Some(named)
     }
 
-    fn address(&self) -> String {
+    /// Its address.
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// The texts of a name.
-    fn texts(&self, name: &str) -> Vec<String> {
+    pub fn texts(&self, name: &str) -> Vec<String> {
         texts(self.port, name).expect("an answer")
     }
 
     fn challenge(&self, provider: &Value) -> Dns01 {
         let json = json!({ "provider": provider, "ttl": "1m", "resolvers": [self.address()] });
         let json = serde_json::from_value(json).expect("a challenge");
-        let types = tollgate::modules::registry().dns_providers;
+        let types = tollgate::modules::dns_providers::types();
         Dns01::provision(&json, None, &[], &types, &client()).expect("it can be used")
     }
 
@@ -186,7 +187,7 @@ fn dns_updates_that_a_real_server_refuses_say_why() {
         "provider": named.provider(key, "hmac-sha256", SECRET),
         "resolvers": [named.address()], "override_domain": "other.a.test"
     });
-    let types = tollgate::modules::registry().dns_providers;
+    let types = tollgate::modules::dns_providers::types();
     let challenge = serde_json::from_value(dns.take()).expect("a challenge");
     let challenge = Dns01::provision(&challenge, None, &[], &types, &client()).expect("it can be used");
     let error = block_on(challenge.present("a.test", "one")).expect_err("it is refused").to_string();

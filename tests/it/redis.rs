@@ -15,9 +15,9 @@ use crate::support::{eventually, free_port, gateway_binary, program_of_ci};
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A Redis server that ends with the test.
-struct Redis {
+pub struct Redis {
     child: Child,
-    port: u16,
+    pub port: u16,
     folder: tempfile::TempDir,
     options: Vec<String>,
 }
@@ -30,7 +30,7 @@ impl Drop for Redis {
 
 impl Redis {
     /// Nothing where there is none.
-    fn start(options: &[&str]) -> Option<Redis> {
+    pub fn start(options: &[&str]) -> Option<Redis> {
         Self::start_in(tempfile::tempdir().unwrap(), options)
     }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{DNS_OPTIONS, NAMESPACE, dns_challenge, dns_option, dns_provider};
+use crate::acme::dns01::Dns01;
 use crate::acme::{self, Settings};
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::tls::{AcmeIssuer, Challenges, ExternalAccount, ISSUER_TAG, PortChallenge};
 use crate::config::{Duration, ModuleJson};
+use crate::fetch::Client;
 use crate::module::Module;
+use crate::modules::dns_providers;
 use crate::modules::options::preferred_chains;
 use crate::tls::issuance::{Issuer, IssuerContext, IssuerType, KeyPem};
 use crate::tls::{TlsError, expand};
@@ -90,9 +93,6 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn I
         return unsupported("asking through a proxy ('network_proxy')");
     }
     let challenges = config.challenges.clone().unwrap_or_default();
-    if challenges.dns.is_some() {
-        return unsupported("the DNS challenge");
-    }
     let port = |said: Option<&PortChallenge>, default| match said {
         Some(said) if said.disabled => None,
         Some(said) if said.alternate_port > 0 => Some(said.alternate_port),
@@ -103,6 +103,15 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn I
         mac_key: expand(&account.mac_key).into_owned().into(),
     });
     let account_key = Some(expand(&config.account_key)).filter(|key| !key.is_empty());
+    let dns = match &challenges.dns {
+        Some(dns) => {
+            // Providers are no authorities: the roots of those are not for them.
+            let client = Client::new(context.client_config(&[])?);
+            let types = dns_providers::types();
+            Some(Arc::new(Dns01::provision(dns, context.dns, context.resolvers, &types, &client)?))
+        }
+        None => None,
+    };
     let settings = Settings {
         directory: expand(&config.ca).into_owned(),
         test_directory: expand(&config.test_ca).into_owned(),
@@ -113,6 +122,7 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn I
         timeout: config.acme_timeout.positive().unwrap_or_default(),
         http_port: port(challenges.http.as_ref(), context.ports.http),
         tls_alpn_port: port(challenges.tls_alpn.as_ref(), context.ports.https),
+        dns,
         bind_host: challenges.bind_host,
         distributed: challenges.distributed.unwrap_or(true),
         chains: config.preferred_chains.as_ref().map(Into::into).unwrap_or_default(),

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use crate::dns::{Named, SECRET};
+use crate::redis::Redis;
 use crate::support::{PATIENCE, careless_client, eventually, free_port, gateway_binary};
 use pebble::{MAC_KEY, Pebble, Wish};
 
@@ -33,14 +35,21 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    /// Starts one that listens for TLS at `port` and for HTTP at `http_port`, and keeps what it has in `data`.
+    /// Starts one that listens for HTTP and TLS at these ports, and keeps what it has in `data`.
     fn start(ports: (u16, u16), data: &Path, options: &str, sites: &str) -> Self {
+        let storage = format!("file_system {}", data.display());
+        let mut gateway = Self::start_with(ports, &storage, options, sites);
+        data.clone_into(&mut gateway.data);
+        gateway
+    }
+
+    /// The same with another storage.
+    fn start_with(ports: (u16, u16), storage: &str, options: &str, sites: &str) -> Self {
         let (http_port, port) = ports;
         let folder = tempfile::tempdir().unwrap();
         let caddyfile = format!(
             "{{\n\tadmin off\n\thttp_port {http_port}\n\thttps_port {port}\n\t\
-             storage file_system {}\n\t{options}\n}}\n{sites}\n",
-            data.display()
+             storage {storage}\n\t{options}\n}}\n{sites}\n"
         );
         fs::write(folder.path().join("Caddyfile"), caddyfile).unwrap();
         let child = Command::new(gateway_binary())
@@ -53,7 +62,7 @@ impl Gateway {
             .stderr(fs::File::create(folder.path().join("log")).unwrap())
             .spawn()
             .unwrap();
-        let gateway = Self { child, folder, data: data.to_owned(), port };
+        let gateway = Self { child, folder, data: PathBuf::new(), port };
         eventually("the port opens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
         gateway
     }
@@ -228,6 +237,40 @@ fn instances_that_share_a_storage_answer_for_each_other() {
     let first = Gateway::start(first_ports, data.path(), &options, site);
     first.wait_for("shared.acme.test");
     assert!(second.log().contains("\"distributed\":true"), "{}", second.log());
+}
+
+#[test]
+fn a_fleet_that_shares_a_redis_asks_once() {
+    let all = [ports(), ports(), ports()];
+    let Some(pebble) = Pebble::start(&Wish::at(all[0].0, all[0].1)) else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
+    let storage = format!("redis {{\n\t\thost 127.0.0.1\n\t\tport {}\n\t}}", redis.port);
+    let site = "fleet.acme.test {\n\trespond hi\n}";
+    let start = |ports| Gateway::start_with(ports, &storage, &pebble.options(), site);
+    let fleet = all.map(start);
+    let [first, second, third] = fleet.each_ref().map(|gateway| gateway.wait_for("fleet.acme.test"));
+    assert!(first == second && second == third);
+    assert_eq!(pebble.issued(), 1);
+}
+
+#[test]
+fn a_wildcard_is_shown_to_be_ours_by_its_zone() {
+    let ports = ports();
+    let Some(zone) = Named::start() else { return };
+    let wish = Wish { name_server: Some(zone.address()), ..Wish::at(free_port(), free_port()) };
+    let Some(pebble) = Pebble::start(&wish) else { return };
+    let data = tempfile::tempdir().unwrap();
+    let provider = format!(
+        "rfc2136 {{\n\t\t\tserver {}\n\t\t\tkey_name hmac-sha256.key\n\t\t\tkey_alg hmac-sha256\n\t\t\tkey {SECRET}\n\t\t}}",
+        zone.address()
+    );
+    let tls = format!("tls {{\n\t\tdns {provider}\n\t\tresolvers {}\n\t}}", zone.address());
+    let site = format!("*.w.a.test {{\n\t{tls}\n\trespond hi\n}}");
+    let gateway = Gateway::start(ports, data.path(), &pebble.options(), &site);
+    gateway.wait_for("any.w.a.test");
+    assert!(zone.texts("_acme-challenge.w.a.test").is_empty(), "the record is gone");
+    assert!(gateway.stored(&pebble, "wildcard_.w.a.test", "crt").is_file());
+    assert!(!gateway.log().contains(SECRET));
 }
 
 #[test]
