@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that is not used is kept for this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// So many of them to one host.
+const IDLE_MAX: usize = 8;
 /// An answer may have this many bytes, unless said otherwise.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// What we say we are.
@@ -69,6 +71,7 @@ impl Client {
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
             .build(connector);
         Self { inner, timeout: EXCHANGE_TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX }
     }

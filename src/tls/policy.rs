@@ -272,7 +272,7 @@ fn server_configs(
         config.ignore_client_order = true;
         config.alpn_protocols.clone_from(&alpn);
         // A resumed session would not be looked at again, and might come from another site's policy.
-        context.tickets.apply(&mut config, policy.client_authentication.is_none())?;
+        context.tickets.apply(&mut config, policy.client_authentication.is_none());
         if let Some(log) = &secrets_log {
             config.key_log = log.clone();
         }
