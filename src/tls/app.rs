@@ -11,6 +11,7 @@ use super::challenges::{self, SharedChallenges};
 use super::issuance::{IssuerContext, Ports};
 use super::placeholder::{expand, server_name};
 use super::policy::Context;
+use super::storage::{self, blocking};
 use super::tickets::Tickets;
 use super::trust_pool::Sources;
 use super::{
@@ -21,6 +22,10 @@ use crate::config;
 use crate::config::pki::Pki;
 use crate::config::tls::ConnectionPolicy;
 
+/// How often storages are cleaned, unless said otherwise, as in Caddy.
+const CLEAN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long after the start they are cleaned first.
+const CLEAN_DELAY: Duration = Duration::from_secs(60);
 /// How often authorities are looked at if there is none.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// However short their certificates live, they are not looked at more often.
@@ -36,6 +41,8 @@ pub struct App {
     tickets: Tickets,
     automation: Arc<Automation>,
     challenges: Arc<SharedChallenges>,
+    /// How often storages are cleaned; none if they are not.
+    clean_interval: Option<Duration>,
     /// Names that the configuration lists to be managed.
     automate: BTreeSet<String>,
     /// What the system trusts, once somebody has asked.
@@ -74,6 +81,7 @@ impl App {
         Ok(Self {
             store: Arc::new(store),
             authorities: Authorities::provision(pki, &storage, &modules.storages)?,
+            clean_interval: clean_interval(config),
             tickets: Tickets::new(config.session_tickets.as_ref())?,
             automation: Arc::default(),
             challenges: Arc::default(),
@@ -121,7 +129,21 @@ impl App {
     /// Keeps certificates and authorities renewed, for as long as it is polled. What may block is done
     /// on the runtime's threads for that.
     pub async fn maintain(self: Arc<Self>) {
-        tokio::join!(self.automation.clone().run(), self.maintain_authorities());
+        tokio::join!(self.automation.clone().run(), self.maintain_authorities(), self.keep_storages_clean());
+    }
+
+    async fn keep_storages_clean(&self) {
+        let Some(interval) = self.clean_interval else { return };
+        // What is to be served comes first.
+        tokio::time::sleep(CLEAN_DELAY).await;
+        loop {
+            for storage in self.automation.storages() {
+                if let Err(error) = blocking(move || storage::clean(&*storage, interval)).await {
+                    tracing::warn!(target: "tls.storage", %error, "cleaning the storage failed");
+                }
+            }
+            tokio::time::sleep(interval).await;
+        }
     }
 
     async fn maintain_authorities(self: &Arc<Self>) {
@@ -251,4 +273,9 @@ impl App {
     fn sources(&self) -> Sources<'_> {
         Sources { authorities: &self.authorities, storage: &self.storage, storages: &self.modules.storages }
     }
+}
+
+fn clean_interval(config: &config::tls::App) -> Option<Duration> {
+    let said = config.automation.as_ref().and_then(|automation| automation.storage_clean_interval.positive());
+    (!config.disable_storage_clean).then(|| said.unwrap_or(CLEAN_INTERVAL))
 }

@@ -15,7 +15,7 @@ use super::challenges::SharedChallenges;
 use super::issuance::IssuerContext;
 use super::on_demand::{self, Permission};
 use super::store::wildcards_of;
-use super::{CertificateStore, Modules, TlsError};
+use super::{CertificateStore, Modules, SharedStorage, TlsError};
 use crate::config;
 use crate::config::ModuleJson;
 use crate::config::subject::{is_ip, qualifies_for_public_certificate};
@@ -277,6 +277,17 @@ impl Automation {
         };
         let soonest = self.lock().values().filter_map(until_due).min();
         soonest.map_or(self.interval, Duration::from_secs).min(self.interval).max(LOOK_INTERVAL_MIN)
+    }
+
+    /// The storages in which certificates are kept, each once.
+    pub(super) fn storages(&self) -> Vec<SharedStorage> {
+        let mut storages: Vec<SharedStorage> = Vec::new();
+        for storage in self.policies.iter().map(|policy| &policy.storage) {
+            if !storages.iter().any(|known| Arc::ptr_eq(known, storage)) {
+                storages.push(storage.clone());
+            }
+        }
+        storages
     }
 
     /// Where instances that share a storage find each other's challenges.

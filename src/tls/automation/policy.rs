@@ -40,7 +40,7 @@ pub(super) struct Policy {
     pub(super) on_demand: bool,
     /// Who has certificates ready at handshakes.
     pub(super) managers: Vec<Arc<dyn CertificateManager>>,
-    storage: SharedStorage,
+    pub(super) storage: SharedStorage,
 }
 
 /// A certificate that is managed.

@@ -1,6 +1,7 @@
 //! Where certificates and keys are kept: values by key, laid out as Caddy lays them out, so that
 //! either finds what the other has left.
 
+mod clean;
 mod file;
 mod lease;
 
@@ -10,6 +11,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+pub(super) use clean::clean;
 pub use file::FileStorage;
 pub use lease::{Lease, blocking};
 
