@@ -11,7 +11,8 @@ use super::admin::Settings;
 use super::auto_https::{self, AutoHttpsError};
 use crate::config::{self, AddressError, Config, Misfit, NetworkAddress};
 use crate::http::{
-    Background, HttpMetrics, Listen, ListenError, Part, Provision, ProvisionError, Server, Template, Unknown,
+    Background, HttpMetrics, Listen, ListenError, Part, Protocols, Provision, ProvisionError, Server, Template,
+    Unknown, UnknownProtocol,
 };
 use crate::log::{LogError, Logging};
 use crate::metrics;
@@ -217,7 +218,9 @@ fn listens(
         let server = Server::provision(name, config, ctx)?.share();
         background.append(&mut ctx.take_background());
         let policies = policies(name, config, tls)?;
-        for text in &config.listen {
+        let asks_for_h3 = !config.protocols.is_empty() || !config.listen_protocols.is_empty();
+        for (nth, text) in config.listen.iter().enumerate() {
+            let protocols = protocols(name, Protocols::at(config, nth))?;
             for address in address(&format!("server {name}"), text)?.expand() {
                 if let Some(by) = claimed.insert(address.to_string(), name) {
                     return Err(LoadError::AddressRepeated {
@@ -228,11 +231,27 @@ fn listens(
                 }
                 // The port of plain HTTP stays that, whatever the server's policies.
                 let tls = policies.clone().filter(|_| address.start_port != http_port);
-                listens.push(Listen { address, server: server.clone(), tls });
+                if asks_for_h3 && protocols.h3 {
+                    say_where_h3_is_not(&address, tls.is_some());
+                }
+                listens.push(Listen { address, server: server.clone(), tls, protocols });
             }
         }
     }
     Ok(listens)
+}
+
+fn protocols<T>(name: &str, spoken: Result<T, UnknownProtocol>) -> Result<T, LoadError> {
+    spoken.map_err(|error| ProvisionError::invalid(error.to_string()).at(format!("server {name}")).into())
+}
+
+/// Warns where HTTP/3 is asked for by name, and an address can't have it.
+fn say_where_h3_is_not(address: &NetworkAddress, has_tls: bool) {
+    if address.is_unix() {
+        tracing::warn!(target: "http", %address, "HTTP/3 is not served on a Unix socket");
+    } else if !has_tls {
+        tracing::warn!(target: "http", %address, "HTTP/3 skipped because it requires TLS");
+    }
 }
 
 /// How a server speaks TLS; not at all if it has no policy.
@@ -244,10 +263,13 @@ fn policies(
     if config.tls_connection_policies.is_empty() {
         return Ok(None);
     }
-    let speaks = |protocol: &str| {
-        config.protocols.is_empty() || config.protocols.iter().any(|spoken| spoken == protocol)
-    };
-    let versions = HttpVersions { http1: speaks("h1"), http2: speaks("h2") };
+    // What is spoken at one address is offered at all of them; the others end such connections.
+    let mut versions = HttpVersions { http1: false, http2: false };
+    for nth in 0..config.listen.len() {
+        let spoken = protocols(name, Protocols::at(config, nth))?;
+        versions.http1 |= spoken.h1;
+        versions.http2 |= spoken.h2;
+    }
     let policies = tls
         .connection_policies(&config.tls_connection_policies, versions)
         .map_err(|error| error.at(format!("server {name}: setting up TLS connection policies")))?;

@@ -71,7 +71,7 @@ pub use response_matcher::{AnswerMatcher, ResponseMatcher, parse_status, status_
 pub use rewrite::Rewrite;
 pub use routes::{ErrorRoutes, Route, Routes, run};
 pub use sensitive::{SensitiveNames, is_environment_value};
-pub use serve::{Engine, Listen, ListenError};
+pub use serve::{Engine, Listen, ListenError, Protocols, UnknownProtocol};
 pub use server::{PRODUCT, Server, ServerHandle};
 pub use template::{Part, Template, TemplateError, Unknown, header_value};
 pub use upstream_info::{DialText, UpstreamField, UpstreamInfo};

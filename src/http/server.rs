@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 use socket2::TcpKeepalive;
 
@@ -32,6 +32,8 @@ const STALL: Duration = Duration::from_secs(60);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A silent client is asked after this time, and again, whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A client may go by what `Alt-Svc` says for this long, as in Caddy.
+const ALT_SVC_SECONDS: u32 = 2_592_000;
 /// A connection may wait this long for its next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -40,7 +42,6 @@ pub struct Server {
     routes: Routes,
     errors: Option<Routes>,
     limits: Arc<WireLimits>,
-    takes_h2c: bool,
     asks_local_address: bool,
     wrappers: Wrappers,
     trusted_proxies: Option<TrustedProxies>,
@@ -49,6 +50,8 @@ pub struct Server {
     /// For questions of authorities.
     tls: Option<Arc<tls::App>>,
     handle: ServerHandle,
+    /// What `Alt-Svc` says (RFC 7838), if HTTP/3 is spoken.
+    alt_svc: OnceLock<HeaderValue>,
 }
 
 /// A way for a server's own handlers to ask it again. It leads nowhere until the server stands.
@@ -100,8 +103,7 @@ impl Server {
             wrappers: Wrappers::provision(config).map_err(at)?,
             trusted_proxies: TrustedProxies::provision(config).map_err(at)?,
             alias_fields: AliasFields::provision(config).map_err(at)?,
-            takes_h2c: config.protocols.is_empty()
-                || config.protocols.iter().any(|protocol| protocol == "h2c" || protocol == "h2"),
+            alt_svc: OnceLock::new(),
         })
     }
 
@@ -118,9 +120,12 @@ impl Server {
         &self.limits
     }
 
-    /// Whether it takes HTTP/2 without TLS from clients that begin with it.
-    pub(super) fn takes_h2c(&self) -> bool {
-        self.takes_h2c
+    /// Has answers over HTTP/1 and HTTP/2 tell that it speaks HTTP/3 on these ports. Once said, it stays.
+    pub(super) fn advertise(&self, ports: &[u16]) {
+        let offers: Vec<_> = ports.iter().map(|port| format!("h3=\":{port}\"; ma={ALT_SVC_SECONDS}")).collect();
+        if let Ok(offers) = HeaderValue::try_from(offers.join(",")) {
+            let _ = self.alt_svc.set(offers);
+        }
     }
 
     /// What looks at connections before they are served.
@@ -155,6 +160,11 @@ impl Server {
         self.log.begin(x);
         self.alias_fields.filter(&mut x.headers);
         x.response_headers.insert(header::SERVER, HeaderValue::from_static(PRODUCT));
+        if let Some(offers) = self.alt_svc.get()
+            && x.version < Version::HTTP_3
+        {
+            x.response_headers.insert(header::ALT_SVC, offers.clone());
+        }
         let (mut response, fate) = run(&self.routes, self.errors.as_ref(), x).await;
         if let Some(metered) = x.metered.take() {
             metered.answered(&mut response);

@@ -11,25 +11,9 @@ pub(super) fn refuse(config: &Server) -> Result<(), ProvisionError> {
         ("read_min_rate", config.read_min_rate != 0),
         ("write_min_rate", config.write_min_rate != 0),
         ("max_write_chunk", config.max_write_chunk != 0),
-        ("listen_protocols", config.listen_protocols.iter().any(Option::is_some)),
     ];
     if let Some((name, _)) = asked.iter().find(|(_, asked)| *asked) {
         return Err(ProvisionError::invalid(format!("{name} is not supported")));
-    }
-    protocols(&config.protocols)
-}
-
-/// HTTP/3 may be named beside others, which then serve alone.
-fn protocols(protocols: &[String]) -> Result<(), ProvisionError> {
-    for protocol in protocols {
-        match protocol.as_str() {
-            "h1" | "h2" | "h2c" => {}
-            "h3" => tracing::warn!("HTTP/3 is not served yet; clients use HTTP/1.1 and HTTP/2"),
-            other => return Err(ProvisionError::invalid(format!("protocol '{other}' is unknown"))),
-        }
-    }
-    if !protocols.is_empty() && !protocols.iter().any(|protocol| protocol == "h1") {
-        return Err(ProvisionError::invalid("a server without h1 among its protocols is not supported"));
     }
     Ok(())
 }
@@ -47,8 +31,6 @@ mod tests {
         for (json, name) in [
             (r#"{"read_min_rate":5}"#, "read_min_rate"),
             (r#"{"max_write_chunk":5}"#, "max_write_chunk"),
-            (r#"{"protocols":["h3"]}"#, "h1"),
-            (r#"{"protocols":["h1","spdy"]}"#, "spdy"),
         ] {
             assert!(refused(json).unwrap().contains(name), "{json}");
         }

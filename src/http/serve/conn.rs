@@ -29,7 +29,7 @@ use crate::tls::challenges::ACME_TLS;
 use crate::tls::{ConnectionPolicies, Selected};
 
 /// A TLS handshake must be done within this time.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// hyper gathers this much of an answer at most before the client has to take some.
 pub(super) const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// hyper has room for so many header fields, less what could be lines of anything else.
@@ -83,10 +83,13 @@ where
         return;
     }
     let Some(tls) = &bound.tls else {
-        if bound.server.takes_h2c() && is_preface(&first) {
+        if (bound.protocols.h2 || bound.protocols.h2c) && is_preface(&first) {
             return Box::pin(h2::serve(Rewind::new(io, first), conn, slot)).await;
         }
-        return h1(io, first, conn, slot, false).await;
+        if bound.protocols.h1 {
+            h1(io, first, conn, slot, false).await;
+        }
+        return;
     };
     // What only some connections need is boxed, so that plain ones stay small.
     Box::pin(serve_tls(io, first, conn, slot, tls)).await;
@@ -113,6 +116,10 @@ where
     let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
     let mut conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
     let bound = slot.bound();
+    // An address may speak less than its server's policies offer.
+    if !(if speaks_h2 { bound.protocols.h2 || bound.protocols.h2c } else { bound.protocols.h1 }) {
+        return;
+    }
     if bound.server.wrappers().are_behind_tls() {
         let limit = bound.server.limits().head_timeout;
         let looking = bound.server.wrappers().behind_tls(&mut io, &mut conn, limit);
@@ -263,8 +270,23 @@ where
 pub(super) struct Aborted;
 
 /// hyper's service: a request in, an answer out.
-pub(super) async fn answer(
+pub(super) fn answer(
     request: http::Request<Incoming>,
+    conn: Arc<ConnInfo>,
+    slot: Arc<Slot>,
+    clock: Option<Arc<StreamClock>>,
+) -> impl Future<Output = Result<http::Response<Answer>, Aborted>> {
+    let request = request.map(|body| match &clock {
+        _ if http_body::Body::is_end_stream(&body) => Body::Empty,
+        Some(clock) => Body::stream(Upload::new(body, clock.clone())),
+        None => Body::Incoming(body),
+    });
+    respond(request, conn, slot, clock)
+}
+
+/// Answers a request, whichever version of HTTP it came by.
+pub(super) async fn respond(
+    request: http::Request<Body>,
     conn: Arc<ConnInfo>,
     slot: Arc<Slot>,
     clock: Option<Arc<StreamClock>>,
@@ -288,11 +310,6 @@ pub(super) async fn answer(
             None => conn.wire.limit_answer(limit),
         }
     }
-    let request = request.map(|body| match clock {
-        _ if http_body::Body::is_end_stream(&body) => Body::Empty,
-        Some(clock) => Body::stream(Upload::new(body, clock)),
-        None => Body::Incoming(body),
-    });
     let is_connect = *request.method() == Method::CONNECT;
     let mut x = Exchange::new(request, conn);
     let response = server.serve(&mut x).await;
@@ -358,8 +375,15 @@ pub(super) struct Answer {
     /// Whether it ends in a way that has room for trailers of ours: in chunks.
     takes_trailers: bool,
     conn: Arc<ConnInfo>,
-    /// With HTTP/2: watches whether the client takes it.
+    /// With HTTP/2 and HTTP/3: watches whether the client takes it.
     clock: Option<Arc<StreamClock>>,
+}
+
+impl Answer {
+    /// All of the body is on its way. The request stays in flight until this is dropped.
+    pub(super) fn sent(&mut self) {
+        self.body = Body::Empty;
+    }
 }
 
 /// The last chunk of an answer, with trailers. What would change how the message is read, or is too

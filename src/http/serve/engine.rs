@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::listener::{self, Bound, Listener, Place, Slot};
+use super::protocols::Protocols;
 use super::worker::{self, Command};
 use crate::config::NetworkAddress;
 use crate::http::Server;
@@ -24,6 +25,37 @@ pub struct Listen {
     pub server: Arc<Server>,
     /// How TLS is spoken there, if it is.
     pub tls: Option<Arc<ConnectionPolicies>>,
+    /// Which versions of HTTP are spoken there.
+    pub protocols: Protocols,
+}
+
+/// What connections to an address come by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// TCP, or a Unix socket.
+    Stream,
+    Quic,
+}
+
+impl By {
+    /// The name of an address among all that are listened at.
+    fn name(self, address: &NetworkAddress) -> String {
+        match self {
+            Self::Stream => address.to_string(),
+            Self::Quic => format!("quic {address}"),
+        }
+    }
+}
+
+impl Listen {
+    /// What connections to it come by.
+    fn ways(&self) -> impl Iterator<Item = By> + use<> {
+        let (is_unix, has_tls) = (self.address.is_unix(), self.tls.is_some());
+        // HTTP/3 needs TLS, and a file can't be a socket of both kinds.
+        let by_quic = self.protocols.h3 && has_tls && !is_unix;
+        let by_stream = self.protocols.need_tcp(has_tls);
+        by_stream.then_some(By::Stream).into_iter().chain(by_quic.then_some(By::Quic))
+    }
 }
 
 /// An address can't be listened to.
@@ -45,6 +77,27 @@ pub struct Engine {
 
 /// An address that was opened: its name, and a socket for each worker.
 type Fresh = (String, Arc<Slot>, Vec<Listener>);
+
+/// What is to become of addresses.
+#[derive(Default)]
+struct Plan {
+    fresh: Vec<Fresh>,
+    kept: Vec<(Arc<Slot>, Bound)>,
+    /// Those of all addresses that are to be served.
+    names: HashSet<String>,
+    /// The ports on which servers speak HTTP/3.
+    offers: Vec<(Arc<Server>, Vec<u16>)>,
+}
+
+impl Plan {
+    fn offer(&mut self, server: &Arc<Server>, local: Option<SocketAddr>) {
+        let Some(port) = local.map(|local| local.port()) else { return };
+        match self.offers.iter_mut().find(|(of, _)| Arc::ptr_eq(of, server)) {
+            Some((_, ports)) => ports.push(port),
+            None => self.offers.push((server.clone(), vec![port])),
+        }
+    }
+}
 
 impl Engine {
     /// Starts so many workers.
@@ -69,44 +122,64 @@ impl Engine {
     /// # Errors
     /// The first address that can't be bound.
     pub async fn apply(&self, listens: Vec<Listen>) -> Result<(), ListenError> {
-        let mut fresh: Vec<Fresh> = Vec::new();
-        let mut kept = Vec::new();
-        let mut names = HashSet::new();
-        for listen in listens {
-            let name = listen.address.to_string();
-            if !names.insert(name.clone()) {
-                continue;
-            }
-            let bound = Bound { server: listen.server, tls: listen.tls };
-            match self.slot(&name) {
-                Some(slot) => kept.push((slot, bound)),
-                None => {
-                    let (sockets, place) = match self.open(&listen.address).await {
-                        Ok(opened) => opened,
-                        Err(source) => {
-                            fresh.iter().for_each(|(_, slot, _)| slot.close());
-                            return Err(ListenError { address: name, source });
-                        }
-                    };
-                    let id = self.next_slot.fetch_add(1, Ordering::Relaxed);
-                    fresh.push((name, Arc::new(Slot::new(id, place, bound)), sockets));
-                }
+        let mut plan = Plan::default();
+        for listen in &listens {
+            if let Err(error) = self.plan(listen, &mut plan).await {
+                plan.fresh.iter().for_each(|(_, slot, _)| slot.close());
+                return Err(error);
             }
         }
         // Nothing can fail from here on.
-        for (slot, bound) in kept {
+        for (server, ports) in plan.offers {
+            server.advertise(&ports);
+        }
+        for (slot, bound) in plan.kept {
             slot.rebind(bound);
         }
-        for (name, slot, sockets) in fresh {
+        for (name, slot, sockets) in plan.fresh {
             for (worker, socket) in self.workers.iter().zip(sockets) {
                 let _ = worker.send(Command::Listen(socket, slot.clone())).await;
             }
             self.lock().insert(name, slot);
         }
-        for slot in self.take_gone(&names) {
+        for slot in self.take_gone(&plan.names) {
             slot.close();
             for worker in &self.workers {
                 let _ = worker.send(Command::Unlisten(slot.id())).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds or opens the sockets of an address.
+    async fn plan(&self, listen: &Listen, plan: &mut Plan) -> Result<(), ListenError> {
+        let mut beside = None;
+        for by in listen.ways() {
+            let name = by.name(&listen.address);
+            if !plan.names.insert(name.clone()) {
+                continue;
+            }
+            let bound = Bound {
+                server: listen.server.clone(),
+                tls: listen.tls.clone(),
+                protocols: listen.protocols,
+            };
+            let local = if let Some(slot) = self.slot(&name) {
+                let local = slot.local();
+                plan.kept.push((slot, bound));
+                local
+            } else {
+                let opened = self.open(&listen.address, by, beside).await;
+                let (sockets, place) = opened.map_err(|source| ListenError { address: name.clone(), source })?;
+                let id = self.next_slot.fetch_add(1, Ordering::Relaxed);
+                let slot = Arc::new(Slot::new(id, place, bound));
+                let local = slot.local();
+                plan.fresh.push((name, slot, sockets));
+                local
+            };
+            match by {
+                By::Stream => beside = local,
+                By::Quic => plan.offer(&listen.server, local),
             }
         }
         Ok(())
@@ -132,12 +205,19 @@ impl Engine {
     /// The TCP addresses that are listened to, with the ports that the system has chosen where it was
     /// to choose.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses: Vec<_> = self.lock().values().filter_map(|slot| slot.local()).collect();
+        let mut addresses: Vec<_> = self.lock().values().filter(|slot| !slot.is_quic()).filter_map(|slot| slot.local()).collect();
         addresses.sort_unstable();
         addresses
     }
 
-    async fn open(&self, address: &NetworkAddress) -> io::Result<(Vec<Listener>, Place)> {
+    /// Opens an address for all workers. If the system is to choose QUIC's port, that is the one of TCP
+    /// `beside` it.
+    async fn open(
+        &self,
+        address: &NetworkAddress,
+        by: By,
+        beside: Option<SocketAddr>,
+    ) -> io::Result<(Vec<Listener>, Place)> {
         if address.is_unix() {
             let (path, mode) = address.unix_path().map_err(io::Error::other)?;
             let first = listener::listen_unix(path.as_ref(), mode)?;
@@ -147,7 +227,13 @@ impl Engine {
             let listeners = std::iter::once(first).chain(others).map(Listener::Unix).collect();
             return Ok((listeners, Place::Unix(path.into())));
         }
-        let (listeners, local) = listener::listen_tcp(listener::locate(address).await?, self.workers.len())?;
+        let located = listener::locate(address).await?;
+        if by == By::Quic {
+            let chosen = beside.filter(|_| located.port() == 0);
+            let (listeners, local) = listener::listen_quic(chosen.unwrap_or(located), self.workers.len())?;
+            return Ok((listeners, Place::Udp(local)));
+        }
+        let (listeners, local) = listener::listen_tcp(located, self.workers.len())?;
         if address.start_port == 0 {
             tracing::info!(target: "http", input_address = %address, actual_address = %local, "port 0 listener");
         }

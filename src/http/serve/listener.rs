@@ -18,6 +18,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
+use super::protocols::Protocols;
+use super::quic;
 use crate::config::NetworkAddress;
 use crate::http::Server;
 use crate::tls::ConnectionPolicies;
@@ -32,11 +34,14 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Bound {
     pub(super) server: Arc<Server>,
     pub(super) tls: Option<Arc<ConnectionPolicies>>,
+    pub(super) protocols: Protocols,
 }
 
 /// Where an address is, as the system knows it.
 pub(super) enum Place {
     Tcp(SocketAddr),
+    /// Of QUIC.
+    Udp(SocketAddr),
     /// The file of a Unix socket.
     Unix(PathBuf),
 }
@@ -62,9 +67,14 @@ impl Slot {
     /// The address with its port; nothing for a Unix socket.
     pub(super) fn local(&self) -> Option<SocketAddr> {
         match self.place {
-            Place::Tcp(address) => Some(address),
+            Place::Tcp(address) | Place::Udp(address) => Some(address),
             Place::Unix(_) => None,
         }
+    }
+
+    /// Whether connections come by QUIC.
+    pub(super) fn is_quic(&self) -> bool {
+        matches!(self.place, Place::Udp(_))
     }
 
     /// The address is given up: connections on it end after their present answers. The file of a Unix
@@ -97,6 +107,7 @@ impl Slot {
 pub(super) enum Listener {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
+    Quic(quic::Socket),
 }
 
 /// Opens one TCP socket for each worker on the same address. The kernel spreads connections over
@@ -110,6 +121,16 @@ pub(super) fn listen_tcp(address: SocketAddr, workers: usize) -> io::Result<(Vec
     for _ in 1..workers {
         listeners.push(Listener::Tcp(socket(local)?));
     }
+    Ok((listeners, local))
+}
+
+/// Opens the sockets of QUIC at the same address, for as many workers as can have one.
+pub(super) fn listen_quic(address: SocketAddr, workers: usize) -> io::Result<(Vec<Listener>, SocketAddr)> {
+    let (sockets, local) = quic::listen(address, workers)?;
+    let workers = sockets.len();
+    let sockets = (0..=u8::MAX).zip(sockets);
+    let listeners =
+        sockets.map(|(worker, socket)| Listener::Quic(quic::Socket { socket, worker, workers })).collect();
     Ok((listeners, local))
 }
 

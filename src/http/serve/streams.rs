@@ -1,4 +1,4 @@
-//! The deadlines of HTTP/2's streams.
+//! The deadlines of HTTP/2's and HTTP/3's streams.
 //!
 //! A client can answer pings all day and never grant a window, or never send the body it has
 //! announced. So each stream has a clock, and its task ends when that has run out; the stream is
@@ -14,7 +14,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::guard::WireLimits;
@@ -33,6 +32,18 @@ pub(super) struct StreamClock {
 }
 
 impl StreamClock {
+    /// The clock of a stream that begins.
+    pub(super) fn new(limits: Arc<WireLimits>) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            sending: AtomicU32::new(0),
+            taking: AtomicU32::new(0),
+            answer: AtomicU32::new(0),
+            expired: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        })
+    }
+
     /// The client must send some of its body now.
     fn limit_sending(&self) {
         self.sending.store(self.limits.read_idle_timeout.map_or(0, wire::after), Relaxed);
@@ -83,14 +94,7 @@ impl Streams {
     /// The clock of a stream that begins. hyper calls the service first and starts the task right
     /// behind it.
     pub(super) fn begin(&self) -> Arc<StreamClock> {
-        let clock = Arc::new(StreamClock {
-            limits: self.limits.clone(),
-            sending: AtomicU32::new(0),
-            taking: AtomicU32::new(0),
-            answer: AtomicU32::new(0),
-            expired: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-        });
+        let clock = StreamClock::new(self.limits.clone());
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.clone());
         clock
     }
@@ -104,6 +108,11 @@ where
         let clock = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         tokio::spawn(Clocked { task, clock: clock.map(ClockPlace::new) });
     }
+}
+
+/// Runs the task of a stream for as long as its clock does.
+pub(super) fn spawn(clock: Arc<StreamClock>, task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(Clocked { task, clock: Some(ClockPlace::new(clock)) });
 }
 
 pin_project! {
@@ -133,25 +142,25 @@ impl<F: Future<Output = ()>> Future for Clocked<F> {
 }
 
 /// The body of a request on a stream.
-pub(super) struct Upload {
-    body: Incoming,
+pub(super) struct Upload<B> {
+    body: B,
     clock: Arc<StreamClock>,
 }
 
-impl Upload {
-    pub(super) fn new(body: Incoming, clock: Arc<StreamClock>) -> Self {
+impl<B> Upload<B> {
+    pub(super) fn new(body: B, clock: Arc<StreamClock>) -> Self {
         Self { body, clock }
     }
 }
 
-impl http_body::Body for Upload {
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Upload<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if frame.is_pending() {
             self.clock.limit_sending();
@@ -170,7 +179,7 @@ impl http_body::Body for Upload {
     }
 }
 
-impl Drop for Upload {
+impl<B> Drop for Upload<B> {
     fn drop(&mut self) {
         // Nobody waits for it any more.
         self.clock.sent();

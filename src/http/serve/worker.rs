@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::late::Late;
 use super::listener::{Listener, Slot, Transport};
-use super::{conn, wire};
+use super::{conn, quic, wire};
 use crate::http::{ConnInfo, upstream};
 
 /// What the engine tells a worker.
@@ -115,6 +115,7 @@ fn accept(listener: Listener, slot: Arc<Slot>, stop: Stop) -> io::Result<()> {
             let accept = move |cx: &mut Context<'_>| listener.poll_accept(cx).map_ok(|(io, _)| (io, None));
             tokio::spawn(accept_from(accept, slot, stop));
         }
+        Listener::Quic(socket) => quic::serve(socket, slot, stop).map_err(io::Error::other)?,
     }
     Ok(())
 }
@@ -147,7 +148,7 @@ fn poll_accept(
 }
 
 /// Resolves, or fails, when accepting is to end.
-type Stop = oneshot::Receiver<()>;
+pub(super) type Stop = oneshot::Receiver<()>;
 
 async fn accept_from<T>(
     mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(T, Option<SocketAddr>)>>,
@@ -183,10 +184,10 @@ async fn accept_from<T>(
 }
 
 /// After so many connections others get their turn.
-const ACCEPTS_IN_A_ROW: u32 = 32;
+pub(super) const ACCEPTS_IN_A_ROW: u32 = 32;
 
 /// An IPv4 client of a socket for both families looks like one.
-fn unmapped(address: SocketAddr) -> SocketAddr {
+pub(super) fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
