@@ -217,10 +217,15 @@ fn listens(
     for (name, config) in &http.servers {
         let server = Server::provision(name, config, ctx)?.share();
         background.append(&mut ctx.take_background());
-        let policies = policies(name, config, tls)?;
+        let offered = offered(name, config)?;
+        let policies = policies(name, config, offered, tls)?;
         let asks_for_h3 = !config.protocols.is_empty() || !config.listen_protocols.is_empty();
         for (nth, text) in config.listen.iter().enumerate() {
-            let protocols = protocols(name, Protocols::at(config, nth))?;
+            let mut protocols = protocols(name, Protocols::at(config, nth))?;
+            if policies.is_some() && protocols.need_tcp(true) {
+                // As in Caddy, what one address speaks over TLS all do that speak over TCP at all.
+                (protocols.h1, protocols.h2) = (offered.http1, offered.http2);
+            }
             for address in address(&format!("server {name}"), text)?.expand() {
                 if let Some(by) = claimed.insert(address.to_string(), name) {
                     return Err(LoadError::AddressRepeated {
@@ -241,6 +246,17 @@ fn listens(
     Ok(listens)
 }
 
+/// What a server speaks over TLS at any of its addresses.
+fn offered(name: &str, config: &config::http::Server) -> Result<HttpVersions, LoadError> {
+    let mut offered = HttpVersions { http1: false, http2: false };
+    for nth in 0..config.listen.len() {
+        let spoken = protocols(name, Protocols::at(config, nth))?;
+        offered.http1 |= spoken.h1;
+        offered.http2 |= spoken.h2;
+    }
+    Ok(offered)
+}
+
 fn protocols<T>(name: &str, spoken: Result<T, UnknownProtocol>) -> Result<T, LoadError> {
     spoken.map_err(|error| ProvisionError::invalid(error.to_string()).at(format!("server {name}")).into())
 }
@@ -258,17 +274,11 @@ fn say_where_h3_is_not(address: &NetworkAddress, has_tls: bool) {
 fn policies(
     name: &str,
     config: &config::http::Server,
+    versions: HttpVersions,
     tls: &tls::App,
 ) -> Result<Option<Arc<ConnectionPolicies>>, LoadError> {
     if config.tls_connection_policies.is_empty() {
         return Ok(None);
-    }
-    // What is spoken at one address is offered at all of them; the others end such connections.
-    let mut versions = HttpVersions { http1: false, http2: false };
-    for nth in 0..config.listen.len() {
-        let spoken = protocols(name, Protocols::at(config, nth))?;
-        versions.http1 |= spoken.h1;
-        versions.http2 |= spoken.h2;
     }
     let policies = tls
         .connection_policies(&config.tls_connection_policies, versions)

@@ -24,7 +24,7 @@ impl Settled {
     /// knows when a stream begins.
     pub(super) async fn of(version: Version, response: &mut Response) -> Self {
         if response.status() == StatusCode::NOT_MODIFIED {
-            return if version == Version::HTTP_2 { Self::Keep } else { Self::Remove };
+            return if version >= Version::HTTP_2 { Self::Keep } else { Self::Remove };
         }
         if !needs_type(response) {
             return Self::Keep;

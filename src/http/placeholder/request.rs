@@ -17,7 +17,11 @@ impl RequestField {
             Self::Method => text(x.method.as_str()),
             Self::Scheme => text(if x.conn.tls.is_some() { "https" } else { "http" }),
             Self::Proto => text(proto(x.version)),
-            Self::ProtoName => text(if x.version == Version::HTTP_2 { "HTTP/2" } else { proto(x.version) }),
+            Self::ProtoName => text(match x.version {
+                Version::HTTP_2 => "HTTP/2",
+                Version::HTTP_3 => "HTTP/3",
+                version => proto(version),
+            }),
             Self::Host => text(host_of(x.host())),
             Self::Port => text(port_of(x.host())),
             Self::HostPort => text(x.host()),

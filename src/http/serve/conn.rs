@@ -116,8 +116,8 @@ where
     let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
     let mut conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
     let bound = slot.bound();
-    // An address may speak less than its server's policies offer.
-    if !(if speaks_h2 { bound.protocols.h2 || bound.protocols.h2c } else { bound.protocols.h1 }) {
+    // A client that names no protocol means HTTP/1.
+    if !speaks_h2 && !bound.protocols.h1 {
         return;
     }
     if bound.server.wrappers().are_behind_tls() {

@@ -66,7 +66,7 @@ impl Protocols {
     }
 
     /// Whether any of them is spoken over TCP, with TLS or without.
-    pub(super) fn need_tcp(self, has_tls: bool) -> bool {
+    pub fn need_tcp(self, has_tls: bool) -> bool {
         self.h1 || (self.h2 && has_tls) || self.h2c
     }
 }

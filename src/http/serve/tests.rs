@@ -2,6 +2,8 @@
 
 mod early;
 mod h2;
+mod http3;
+mod http3_frames;
 mod leaving;
 mod relay;
 
@@ -14,11 +16,13 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 
-use super::{Engine, Listen};
+use super::{Engine, Listen, Protocols};
 use crate::config::{NetworkAddress, http::Server as ServerConfig};
 use crate::http::{
     Body, Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, Response, Server, Step,
 };
+
+const ALL: Protocols = Protocols { h1: true, h2: true, h2c: true, h3: true };
 
 /// A wait longer than this means that nothing will come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -92,6 +96,7 @@ impl Gate {
             address: format!("127.0.0.1:{port}").parse::<NetworkAddress>().unwrap(),
             server: server(settings),
             tls: None,
+            protocols: Protocols::of(&serde_json::from_str(settings).unwrap()).unwrap(),
         };
         self.runtime.block_on(self.engine.apply(ports.iter().map(listen).collect())).unwrap();
     }
@@ -342,6 +347,7 @@ fn an_address_that_cannot_be_bound_changes_nothing() {
         address: format!("127.0.0.1:{port}").parse().unwrap(),
         server: server("{}"),
         tls: None,
+        protocols: ALL,
     });
     let error = gate.runtime.block_on(gate.engine.apply(listens.into())).unwrap_err();
     assert!(error.to_string().contains(&taken.local_addr().unwrap().port().to_string()), "{error}");

@@ -1,16 +1,19 @@
 //! The body of a request over HTTP/3, as its frames bring it.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 
 use super::code::Code;
 use super::frames::{FrameError, Frames, Piece};
-use super::qpack::{self, SectionError};
 use super::message;
+use super::qpack::{self, SectionError};
 
 /// What is left of a request whose body nobody reads any more. The client is asked to send no more
 /// only once it has its answer.
@@ -28,11 +31,33 @@ impl Rest {
     }
 }
 
+/// A client that waits to be told to send its body (RFC 9110 section 10.1.1), until somebody reads it.
+#[derive(Clone, Default)]
+pub(super) struct Waiting(Arc<(AtomicBool, AtomicWaker)>);
+
+impl Waiting {
+    fn tell(&self) {
+        self.0.0.store(true, Relaxed);
+        self.0.1.wake();
+    }
+
+    /// Resolves once the client is to be told.
+    pub(super) async fn is_over(&self) {
+        poll_fn(|cx| {
+            self.0.1.register(cx.waker());
+            if self.0.0.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
 /// A body that the client sends.
 pub(super) struct RequestBody {
     /// There until it is dropped.
     frames: Option<Frames>,
     rest: Rest,
+    /// There until the body is read for the first time, if the client waits for that.
+    waiting: Option<Waiting>,
     /// How much is to come, if the client has said so.
     left: Option<u64>,
     /// Nothing more can be read.
@@ -51,7 +76,13 @@ impl RequestBody {
         connection: quinn::Connection,
     ) -> Self {
         let is_over = frames.is_at_end() && length.is_none_or(|length| length == 0);
-        Self { frames: Some(frames), rest: Rest::default(), left: length, is_over, section_bytes_max, connection }
+        let (rest, waiting) = (Rest::default(), None);
+        Self { frames: Some(frames), rest, waiting, left: length, is_over, section_bytes_max, connection }
+    }
+
+    /// The client waits to be told to send it.
+    pub(super) fn wait(&mut self) -> Waiting {
+        self.waiting.get_or_insert_default().clone()
     }
 
     /// Where the rest of the request will be found.
@@ -110,6 +141,9 @@ impl http_body::Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, FrameError>>> {
         let this = self.get_mut();
         let Some(frames) = this.frames.as_mut().filter(|_| !this.is_over) else { return Poll::Ready(None) };
+        if let Some(waiting) = this.waiting.take() {
+            waiting.tell();
+        }
         let piece = ready!(frames.poll_piece(cx)).transpose();
         let judged = piece.and_then(|piece| this.judge(piece));
         if let Err(error) = &judged {

@@ -323,10 +323,10 @@ mod tests {
             start[at].1 = value;
             assert!(head(fields_of(&start)).is_err(), "{:?}", start[at]);
         }
-        for left_out in 0..START.len() {
+        for (at, left_out) in START.iter().enumerate() {
             let mut start = START.to_vec();
-            start.remove(left_out);
-            assert!(head(fields_of(&start)).is_err(), "without {:?}", START[left_out]);
+            start.remove(at);
+            assert!(head(fields_of(&start)).is_err(), "without {left_out:?}");
         }
         assert!(head(fields_of(&[(":method", "CONNECT"), (":authority", "h"), (":path", "/")])).is_err());
     }

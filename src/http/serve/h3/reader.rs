@@ -111,15 +111,15 @@ pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
 
 /// Writes an integer in that form.
 pub(super) fn put_varint(buf: &mut BytesMut, value: u64) {
-    let (bytes, length, mark) = match value {
-        0..=0x3f => (value.to_be_bytes(), 1, 0b0000_0000),
-        0..=0x3fff => (value.to_be_bytes(), 2, 0b0100_0000),
-        0..=0x3fff_ffff => (value.to_be_bytes(), 4, 0b1000_0000),
+    let (length, mark) = match value {
+        ..0x40 => (1, 0b0000_0000),
+        0x40..0x4000 => (2, 0b0100_0000),
+        0x4000..0x4000_0000 => (4, 0b1000_0000),
         // There are none above 2^62.
-        _ => (value.to_be_bytes(), 8, 0b1100_0000),
+        _ => (8, 0b1100_0000),
     };
     let at = buf.len();
-    buf.extend_from_slice(&bytes[8 - length..]);
+    buf.extend_from_slice(&value.to_be_bytes()[8 - length..]);
     buf[at] |= mark;
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
@@ -18,13 +18,16 @@ use super::code::Code;
 use super::frames::{self, DATA, FrameError, Frames, HEADERS};
 use super::message::{self, Head};
 use super::qpack::{self, SectionError};
-use crate::http::serve::conn::{Answer, respond};
+use crate::http::serve::conn::{Aborted, Answer, respond};
 use crate::http::serve::streams::{StreamClock, Upload};
 use crate::http::{Body, BodyError, status_text};
 
 /// A client that says no length may be a moment late to say that there is no body, as with GET there
 /// mostly isn't; else the upstream would be announced one of unknown length.
 const END_WAIT: Duration = Duration::from_millis(100);
+
+/// What a client expects that waits to be told to send its body.
+const CONTINUE: &[u8] = b"100-continue";
 
 /// The client's side of an answer. Dropped before the answer is complete, it is reset: else it would
 /// look whole.
@@ -153,17 +156,39 @@ async fn answer(
     }
     look_ahead(&mut frames, request.method(), length).await;
     let is_head = *request.method() == Method::HEAD;
-    let body = RequestBody::new(frames, length, shared.limits.head_bytes_max, shared.connection.clone());
+    let mut body = RequestBody::new(frames, length, shared.limits.head_bytes_max, shared.connection.clone());
     let rest = body.rest();
+    let waits = request.headers().get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(CONTINUE));
+    let waiting = waits.then(|| body.wait());
     let request = request.map(|()| match body.is_end_stream() {
         true => Body::Empty,
         false => Body::stream(Upload::new(body, clock.clone())),
     });
     let responding = respond(request, shared.conn.clone(), shared.slot.clone(), Some(clock.clone()));
-    let response = responding.await.map_err(|_| Unanswered::Aborted)?;
+    let mut responding = pin!(responding);
+    if let Some(waiting) = waiting {
+        let asks = Box::pin(waiting.is_over());
+        match select(asks, responding.as_mut()).await {
+            Either::Left(_) => send_head(shared, out, StatusCode::CONTINUE, &HeaderMap::new()).await?,
+            Either::Right((response, _)) => return finish(shared, out, response, is_head, &rest).await,
+        }
+    }
+    let response = responding.await;
+    finish(shared, out, response, is_head, &rest).await
+}
+
+/// Sends an answer to its end.
+async fn finish(
+    shared: &Shared,
+    out: &mut Outgoing,
+    response: Result<http::Response<Answer>, Aborted>,
+    is_head: bool,
+    rest: &Rest,
+) -> Result<Option<Answer>, Unanswered> {
+    let response = response.map_err(|Aborted| Unanswered::Aborted)?;
     let answer = send(shared, out, response, is_head).await?;
     out.finish();
-    Rest::stop(&rest);
+    rest.stop();
     Ok(Some(answer))
 }
 
@@ -207,8 +232,8 @@ async fn send(
         && !parts.status.is_informational()
         && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if let Some(length) = answer.size_hint().exact()
-        && length > 0
-        && (has_body || is_head)
+        // Of an answer to HEAD it is only known if there would be one.
+        && (has_body || (is_head && length > 0))
         && !parts.headers.contains_key(CONTENT_LENGTH)
     {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

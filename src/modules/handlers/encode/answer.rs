@@ -19,7 +19,7 @@ use crate::http::{
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 /// A compressed answer that is not longer has its length said, as Go's server does it.
 const WHOLE_BYTES_MAX: usize = 2048;
-/// The same with HTTP/2.
+/// The same with HTTP/2 and HTTP/3.
 const WHOLE_BYTES_MAX_H2: usize = 4096;
 /// So much of a body is compressed before its length is given up, or so long is waited.
 const HELD_BYTES_MAX: u64 = 1024 * 1024;
@@ -233,7 +233,7 @@ fn settled(x: &Exchange, mut answer: Response, mut body: EncodedBody) -> Respons
 }
 
 fn whole_bytes_max(x: &Exchange) -> usize {
-    if x.version == Version::HTTP_2 { WHOLE_BYTES_MAX_H2 } else { WHOLE_BYTES_MAX }
+    if x.version >= Version::HTTP_2 { WHOLE_BYTES_MAX_H2 } else { WHOLE_BYTES_MAX }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<i64> {

@@ -110,6 +110,7 @@ impl Object for Request {
         let (major, minor) = match request.version {
             Version::HTTP_10 => (1, 0),
             Version::HTTP_2 => (2, 0),
+            Version::HTTP_3 => (3, 0),
             _ => (1, 1),
         };
         Some(Ok(match (name, arguments) {

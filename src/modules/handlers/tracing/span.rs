@@ -155,6 +155,7 @@ fn attributes(x: &Exchange) -> Vec<(Arc<str>, Attribute)> {
         match x.version {
             Version::HTTP_10 => "1.0",
             Version::HTTP_2 => "2",
+            Version::HTTP_3 => "3",
             _ => "1.1",
         },
     );
