@@ -11,8 +11,8 @@ use super::admin::Settings;
 use super::auto_https::{self, AutoHttpsError};
 use crate::config::{self, AddressError, Config, Misfit, NetworkAddress};
 use crate::http::{
-    Background, HttpMetrics, Listen, ListenError, Part, Protocols, Provision, ProvisionError, Server, Template,
-    Unknown, UnknownProtocol,
+    Background, HttpMetrics, Listen, ListenError, Part, Protocols, Provision, ProvisionError, Server,
+    Template, Unknown, UnknownProtocol,
 };
 use crate::log::{LogError, Logging};
 use crate::metrics;

@@ -122,7 +122,8 @@ impl Server {
 
     /// Has answers over HTTP/1 and HTTP/2 tell that it speaks HTTP/3 on these ports. Once said, it stays.
     pub(super) fn advertise(&self, ports: &[u16]) {
-        let offers: Vec<_> = ports.iter().map(|port| format!("h3=\":{port}\"; ma={ALT_SVC_SECONDS}")).collect();
+        let offers: Vec<_> =
+            ports.iter().map(|port| format!("h3=\":{port}\"; ma={ALT_SVC_SECONDS}")).collect();
         if let Ok(offers) = HeaderValue::try_from(offers.join(",")) {
             let _ = self.alt_svc.set(offers);
         }

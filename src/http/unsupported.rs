@@ -28,10 +28,9 @@ mod tests {
 
     #[test]
     fn what_is_not_obeyed_is_named() {
-        for (json, name) in [
-            (r#"{"read_min_rate":5}"#, "read_min_rate"),
-            (r#"{"max_write_chunk":5}"#, "max_write_chunk"),
-        ] {
+        for (json, name) in
+            [(r#"{"read_min_rate":5}"#, "read_min_rate"), (r#"{"max_write_chunk":5}"#, "max_write_chunk")]
+        {
             assert!(refused(json).unwrap().contains(name), "{json}");
         }
     }

@@ -16,6 +16,7 @@ mod entrypoint;
 mod errors;
 mod explain;
 mod files;
+mod h3;
 mod highlight;
 mod hostile;
 mod images;

@@ -16,11 +16,11 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::support::{PATIENCE, eventually, free_port, gateway_binary, get};
 
 /// A running gateway in a directory of its own, which ends with the test.
-struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     directory: tempfile::TempDir,
-    port: u16,
-    http_port: u16,
+    pub(crate) port: u16,
+    pub(crate) http_port: u16,
     admin: u16,
 }
 
@@ -34,7 +34,7 @@ impl Drop for Gateway {
 impl Gateway {
     /// Starts it with a Caddyfile in which `{PORT}` stands for a port of its own, and waits until that
     /// is open. `files` are written beside it.
-    fn start(caddyfile: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(caddyfile: &str, files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for (name, text) in files {
             fs::write(directory.path().join(name), text).expect("write");
@@ -52,17 +52,17 @@ impl Gateway {
         gateway
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// A client that trusts the gateway's own authority.
-    fn client(&self) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
         let root = self.path("caddy/pki/authorities/local/root.crt");
         client(&CertificateDer::from_pem_file(root).expect("a root"), None)
     }
 
-    fn reload(&self, caddyfile: &str) -> Output {
+    pub(crate) fn reload(&self, caddyfile: &str) -> Output {
         fs::write(self.path("Caddyfile"), filled(caddyfile, self.port, self.http_port)).expect("write");
         let mut reload = command(&self.directory, self.admin);
         reload.args(["reload", "--force", "--config", "Caddyfile", "--adapter", "caddyfile"]);
@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     /// Shakes hands under `name`, asks for `/` of `host`, and reads the answer.
-    fn ask(&self, client: &Arc<ClientConfig>, name: &str, host: &str) -> io::Result<Answer> {
+    pub(crate) fn ask(&self, client: &Arc<ClientConfig>, name: &str, host: &str) -> io::Result<Answer> {
         self.ask_behind(client, name, host, ["", ""])
     }
 
@@ -98,9 +98,9 @@ impl Gateway {
     }
 }
 
-struct Answer {
-    status: u16,
-    text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) text: String,
     leaf: CertificateDer<'static>,
 }
 
@@ -121,7 +121,7 @@ fn filled(caddyfile: &str, port: u16, http_port: u16) -> String {
 }
 
 /// A client that trusts `root`, and shows a certificate if it has one.
-fn client(root: &CertificateDer<'static>, own: Option<&(String, String)>) -> Arc<ClientConfig> {
+pub(crate) fn client(root: &CertificateDer<'static>, own: Option<&(String, String)>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -140,18 +140,18 @@ fn client(root: &CertificateDer<'static>, own: Option<&(String, String)>) -> Arc
 }
 
 /// A certificate for these names that nobody else has signed, and its key.
-fn pair(names: &[&str]) -> (String, String) {
+pub(crate) fn pair(names: &[&str]) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let params = rcgen::CertificateParams::new(names).expect("names");
     (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
 }
 
-fn trusting(certificate: &str) -> Arc<ClientConfig> {
+pub(crate) fn trusting(certificate: &str) -> Arc<ClientConfig> {
     client(&CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate"), None)
 }
 
-const INTERNAL: &str = "{
+pub(crate) const INTERNAL: &str = "{
 	skip_install_trust
 	http_port {HTTP_PORT}
 }
@@ -243,7 +243,7 @@ fn certificates_are_renewed_while_running() {
     assert!(renewed > Duration::from_secs(2), "{renewed:?}");
 }
 
-const GIVEN: &str = "{
+pub(crate) const GIVEN: &str = "{
 	skip_install_trust
 	auto_https off
 }

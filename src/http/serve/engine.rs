@@ -159,18 +159,16 @@ impl Engine {
             if !plan.names.insert(name.clone()) {
                 continue;
             }
-            let bound = Bound {
-                server: listen.server.clone(),
-                tls: listen.tls.clone(),
-                protocols: listen.protocols,
-            };
+            let bound =
+                Bound { server: listen.server.clone(), tls: listen.tls.clone(), protocols: listen.protocols };
             let local = if let Some(slot) = self.slot(&name) {
                 let local = slot.local();
                 plan.kept.push((slot, bound));
                 local
             } else {
                 let opened = self.open(&listen.address, by, beside).await;
-                let (sockets, place) = opened.map_err(|source| ListenError { address: name.clone(), source })?;
+                let (sockets, place) =
+                    opened.map_err(|source| ListenError { address: name.clone(), source })?;
                 let id = self.next_slot.fetch_add(1, Ordering::Relaxed);
                 let slot = Arc::new(Slot::new(id, place, bound));
                 let local = slot.local();
@@ -205,7 +203,8 @@ impl Engine {
     /// The TCP addresses that are listened to, with the ports that the system has chosen where it was
     /// to choose.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses: Vec<_> = self.lock().values().filter(|slot| !slot.is_quic()).filter_map(|slot| slot.local()).collect();
+        let mut addresses: Vec<_> =
+            self.lock().values().filter(|slot| !slot.is_quic()).filter_map(|slot| slot.local()).collect();
         addresses.sort_unstable();
         addresses
     }

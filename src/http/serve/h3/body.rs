@@ -106,10 +106,11 @@ impl RequestBody {
             }
             Some(Piece::Trailers(_)) if self.left.is_some_and(|left| left > 0) => malformed,
             Some(Piece::Trailers(section)) => {
-                let fields = qpack::decode(&section, self.section_bytes_max).map_err(|error| match error {
-                    SectionError::Malformed => FrameError::Connection(Code::Decompression),
-                    SectionError::TooLarge => FrameError::TooLarge,
-                })?;
+                let fields =
+                    qpack::decode(&section, self.section_bytes_max).map_err(|error| match error {
+                        SectionError::Malformed => FrameError::Connection(Code::Decompression),
+                        SectionError::TooLarge => FrameError::TooLarge,
+                    })?;
                 match message::trailers(fields) {
                     Ok(trailers) => Ok(Some(Frame::trailers(trailers))),
                     Err(_) => malformed,

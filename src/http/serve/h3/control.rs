@@ -5,7 +5,9 @@ use quinn::ReadError;
 
 use super::Shared;
 use super::code::Code;
-use super::frames::{self, CANCEL_PUSH, DATA, GOAWAY, HEADERS, MAX_PUSH_ID, OF_HTTP_2, PUSH_PROMISE, SETTINGS};
+use super::frames::{
+    self, CANCEL_PUSH, DATA, GOAWAY, HEADERS, MAX_PUSH_ID, OF_HTTP_2, PUSH_PROMISE, SETTINGS,
+};
 use super::reader::{Reader, put_varint, varint};
 
 /// What a stream in one direction is for.

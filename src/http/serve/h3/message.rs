@@ -258,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_head_becomes_a_request() {
-        let head = with(&[("host", "h:1"), ("cookie", "a=b"), ("x", "y"), ("cookie", "c=d"), ("te", "trailers")]);
+        let head =
+            with(&[("host", "h:1"), ("cookie", "a=b"), ("x", "y"), ("cookie", "c=d"), ("te", "trailers")]);
         let Head { request, length } = head.unwrap();
         assert_eq!((request.method(), request.version()), (&Method::GET, Version::HTTP_3));
         assert_eq!(request.uri(), "https://h:1/p?q");

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
 use super::Shared;
-use super::body::{Rest, RequestBody};
+use super::body::{RequestBody, Rest};
 use super::code::Code;
 use super::frames::{self, DATA, FrameError, Frames, HEADERS};
 use super::message::{self, Head};

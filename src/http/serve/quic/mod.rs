@@ -112,9 +112,7 @@ pub(super) fn serve(socket: Socket, slot: Arc<Slot>, stop: Stop) -> Result<(), E
         .incoming_buffer_size_total(WAITING_BYTES_TOTAL);
     let (worker, workers) = (socket.worker, socket.workers);
     let mut endpoint = EndpointConfig::default();
-    endpoint
-        .supported_versions(vec![VERSION])
-        .cid_generator(move || Box::new(WorkerIds { worker, workers }));
+    endpoint.supported_versions(vec![VERSION]).cid_generator(move || Box::new(WorkerIds { worker, workers }));
     let socket = Arc::new(Datagrams::new(socket.socket)?);
     let endpoint =
         Endpoint::new_with_abstract_socket(endpoint, Some(config.clone()), socket, Arc::new(TokioRuntime))?;
@@ -176,13 +174,19 @@ impl Door {
         let ends = Ends { local, peer: Some(peer) };
         let mut config = self.config.clone();
         config.crypto = Arc::new(Sessions { basis: self.basis.clone(), policies, ends });
-        tokio::spawn(shake_hands(incoming, Arc::new(config), ends, self.slot.clone()));
+        let shaking = Shaking::begin();
+        tokio::spawn(shake_hands(incoming, Arc::new(config), ends, self.slot.clone(), shaking));
     }
 }
 
 /// Shakes hands with a client, and serves its connection to its end.
-async fn shake_hands(incoming: Incoming, config: Arc<ServerConfig>, ends: Ends, slot: Arc<Slot>) {
-    let shaking = Shaking::begin();
+async fn shake_hands(
+    incoming: Incoming,
+    config: Arc<ServerConfig>,
+    ends: Ends,
+    slot: Arc<Slot>,
+    shaking: Shaking,
+) {
     let connecting = match incoming.accept_with(config) {
         Ok(connecting) => connecting,
         Err(error) => return tracing::debug!(%error, "QUIC handshake failed"),

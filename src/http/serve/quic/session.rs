@@ -160,7 +160,9 @@ fn alert(alert: AlertDescription, reason: &str) -> TransportError {
 /// # Errors
 /// It is none, or larger than one may be.
 fn is_whole(hello: &[u8]) -> Result<bool, TransportError> {
-    let Some(&[kind, high, middle, low]) = hello.first_chunk::<MESSAGE_HEAD_BYTES>() else { return Ok(false) };
+    let Some(&[kind, high, middle, low]) = hello.first_chunk::<MESSAGE_HEAD_BYTES>() else {
+        return Ok(false);
+    };
     if kind != CLIENT_HELLO {
         return Err(alert(AlertDescription::UnexpectedMessage, "the first message is no hello"));
     }

@@ -120,12 +120,7 @@ fn ungather(_: &UdpSocket) -> io::Result<()> {
 /// Sets an option that neither the standard library nor socket2 has.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "there is no safe call for these options")]
-fn set_option<T>(
-    socket: &UdpSocket,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: &T,
-) -> io::Result<()> {
+fn set_option<T>(socket: &UdpSocket, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
     let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open, since `socket` is borrowed. The kernel only reads the `length` bytes

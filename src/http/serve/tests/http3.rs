@@ -18,7 +18,7 @@ fn policies() -> Arc<ConnectionPolicies> {
     let pair = serde_json::json!({"certificate": certificate.pem(), "key": key.serialize_pem()});
     let config = serde_json::json!({"certificates": {"load_pem": [pair]}});
     let config = serde_json::from_value(config).unwrap();
-    let app = App::provision(Some(&config), None, FileStorage::new("/nowhere")).unwrap();
+    let app = App::provision(Some(&config), None, FileStorage::shared("/nowhere"), &Arc::default()).unwrap();
     let versions = HttpVersions { http1: true, http2: true };
     Arc::new(app.connection_policies(&[crate::config::tls::ConnectionPolicy::default()], versions).unwrap())
 }
@@ -90,7 +90,8 @@ impl Client {
     fn visit(&self, gate: &Gate) -> Visit {
         let connection = self.dial(gate);
         self.run(async move {
-            let (mut driver, send) = h3::client::new(h3_quinn::Connection::new(connection.clone())).await.unwrap();
+            let (mut driver, send) =
+                h3::client::new(h3_quinn::Connection::new(connection.clone())).await.unwrap();
             let driver = tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
             Visit { connection, send, driver }
         })
@@ -259,7 +260,8 @@ fn leaving_ends_the_upstream_request_in_every_phase() {
 fn a_stream_whose_body_does_not_come_or_that_is_not_read_is_reset() {
     let upstream = Upstream::start();
     let settings = upstream.settings();
-    let settings = settings.replacen('{', r#"{"read_idle_timeout":1000000000,"write_idle_timeout":1000000000,"#, 1);
+    let settings =
+        settings.replacen('{', r#"{"read_idle_timeout":1000000000,"write_idle_timeout":1000000000,"#, 1);
     let gate = gate(&settings);
     let client = Client::new();
     let visit = client.visit(&gate);

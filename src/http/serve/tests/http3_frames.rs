@@ -86,8 +86,14 @@ fn frames_make_up_a_request_however_they_come() {
         (frame(1, SECTION), "GET / 0"),
         ([&unknown[..], &frame(1, SECTION), &unknown].concat(), "GET / 0"),
         ([frame(1, POST), frame(0, b"hello")].concat(), "POST / 5"),
-        ([frame(1, POST), frame(0, b""), frame(0, b"he"), unknown.clone(), frame(0, b"llo")].concat(), "POST / 5"),
-        ([frame(1, POST), frame(0, b"hello"), frame(1, b"\0\0\x21t\x01v"), unknown.clone()].concat(), "POST / 5"),
+        (
+            [frame(1, POST), frame(0, b""), frame(0, b"he"), unknown.clone(), frame(0, b"llo")].concat(),
+            "POST / 5",
+        ),
+        (
+            [frame(1, POST), frame(0, b"hello"), frame(1, b"\0\0\x21t\x01v"), unknown.clone()].concat(),
+            "POST / 5",
+        ),
         // Announced, and as long.
         ([frame(1, &[POST, b"\x54\x015"].concat()), frame(0, b"hello")].concat(), "POST / 5"),
     ] {
