@@ -4,6 +4,7 @@ mod early;
 mod h2;
 mod http3;
 mod http3_frames;
+mod http3_handshakes;
 mod leaving;
 mod relay;
 

@@ -11,8 +11,8 @@ use crate::tls::{App, ConnectionPolicies, FileStorage, HttpVersions, careless_cl
 const SOON: Duration = Duration::from_millis(500);
 const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Policies with a certificate for `h`.
-fn policies() -> Arc<ConnectionPolicies> {
+/// These policies, with a certificate for `h`.
+fn policies(said: serde_json::Value) -> Arc<ConnectionPolicies> {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["h".to_owned()]).unwrap().self_signed(&key).unwrap();
     let pair = serde_json::json!({"certificate": certificate.pem(), "key": key.serialize_pem()});
@@ -20,21 +20,27 @@ fn policies() -> Arc<ConnectionPolicies> {
     let config = serde_json::from_value(config).unwrap();
     let app = App::provision(Some(&config), None, FileStorage::shared("/nowhere"), &Arc::default()).unwrap();
     let versions = HttpVersions { http1: true, http2: true };
-    Arc::new(app.connection_policies(&[crate::config::tls::ConnectionPolicy::default()], versions).unwrap())
+    let said: Vec<_> = serde_json::from_value(said).unwrap();
+    Arc::new(app.connection_policies(&said, versions).unwrap())
 }
 
 /// A gate with TLS.
 pub(super) fn gate(settings: &str) -> Gate {
+    gate_with(settings, serde_json::json!([{}]))
+}
+
+/// The same with these policies.
+pub(super) fn gate_with(settings: &str, said: serde_json::Value) -> Gate {
     let gate = Gate::start(settings);
-    serve(&gate, settings);
+    serve(&gate, settings, said);
     gate
 }
 
-fn serve(gate: &Gate, settings: &str) {
+fn serve(gate: &Gate, settings: &str, said: serde_json::Value) {
     let listen = Listen {
         address: gate.address.to_string().parse().unwrap(),
         server: server(settings),
-        tls: Some(policies()),
+        tls: Some(policies(said)),
         protocols: ALL,
     };
     gate.runtime.block_on(gate.engine.apply(vec![listen])).unwrap();
@@ -42,6 +48,13 @@ fn serve(gate: &Gate, settings: &str) {
 
 type Sender = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
 type Stream = RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
+
+/// What a client speaks that takes any certificate, and offers these protocols.
+pub(super) fn config(protocols: &[&[u8]]) -> quinn::ClientConfig {
+    let mut tls = careless_client();
+    tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+}
 
 /// A client whose connection lives on a thread of its own.
 pub(super) struct Client {
@@ -51,7 +64,7 @@ pub(super) struct Client {
 }
 
 /// A connection of a client's.
-struct Visit {
+pub(super) struct Visit {
     connection: quinn::Connection,
     send: Sender,
     /// Ends with the connection; says why.
@@ -63,10 +76,7 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let endpoint = runtime.block_on(async {
             let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
-            let mut tls = careless_client();
-            tls.alpn_protocols = vec![b"h3".to_vec()];
-            let tls = QuicClientConfig::try_from(tls).unwrap();
-            endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
+            endpoint.set_default_client_config(config(&[b"h3"]));
             endpoint
         });
         let events = runtime.handle().clone();
@@ -87,7 +97,18 @@ impl Client {
         self.run(async move { endpoint.connect(address, "h").unwrap().await }).unwrap()
     }
 
-    fn visit(&self, gate: &Gate) -> Visit {
+    /// Shakes hands under a name.
+    pub(super) fn shake_hands(
+        &self,
+        gate: &Gate,
+        config: quinn::ClientConfig,
+        name: &'static str,
+    ) -> Result<quinn::Connection, quinn::ConnectionError> {
+        let (endpoint, address) = (self.endpoint.clone(), gate.address);
+        self.run(async move { endpoint.connect_with(config, address, name).unwrap().await })
+    }
+
+    pub(super) fn visit(&self, gate: &Gate) -> Visit {
         let connection = self.dial(gate);
         self.run(async move {
             let (mut driver, send) =
@@ -105,7 +126,7 @@ impl Client {
     }
 
     /// Asks for something without a body, and waits for the whole answer.
-    fn get(&self, visit: &Visit, uri: &str) -> (StatusCode, String) {
+    pub(super) fn get(&self, visit: &Visit, uri: &str) -> (StatusCode, String) {
         let stream = self.ask(visit, http::Request::get(uri));
         self.run(async move { whole(stream).await }).unwrap()
     }
@@ -309,7 +330,7 @@ fn a_reload_keeps_sockets_and_connections() {
     let client = Client::new();
     let visit = client.visit(&gate);
     for turn in 0..10 {
-        serve(&gate, "{}");
+        serve(&gate, "{}", serde_json::json!([{}]));
         assert_eq!(client.get(&visit, &format!("https://h/{turn}")).1, format!("GET /{turn} 0"));
         assert_eq!(client.get(&client.visit(&gate), "https://h/new").1, "GET /new 0");
     }
