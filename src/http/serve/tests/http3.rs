@@ -325,6 +325,27 @@ fn a_client_keeps_its_connections_when_its_port_changes() {
 }
 
 #[test]
+fn a_client_whose_address_changes_has_to_come_anew() {
+    let gate = gate("{}");
+    let client = Client::new();
+    let visit = client.visit(&gate);
+    let mut slow = client.ask(&visit, http::Request::get("https://h/slow"));
+    slow = client.run(async move {
+        slow.finish().await.unwrap();
+        slow
+    });
+    let socket = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+    let endpoint = client.endpoint.clone();
+    client.run(async move { endpoint.rebind(socket) }).unwrap();
+    let next = client.ask(&visit, http::Request::get("https://h/next"));
+    assert!(client.run(async move { whole(next).await }).is_err());
+    // What has begun goes on.
+    assert_eq!(client.run(async move { answer(slow).await }).unwrap().1, "GET /slow 0");
+    assert_eq!(client.get(&client.visit(&gate), "https://h/anew").1, "GET /anew 0");
+    assert!(client.run(async move { visit.driver.await.unwrap() }).is_h3_no_error());
+}
+
+#[test]
 fn a_reload_keeps_sockets_and_connections() {
     let gate = gate("{}");
     let client = Client::new();

@@ -96,6 +96,9 @@ fn frames_make_up_a_request_however_they_come() {
         ),
         // Announced, and as long.
         ([frame(1, &[POST, b"\x54\x015"].concat()), frame(0, b"hello")].concat(), "POST / 5"),
+        // HEAD, whose answer has no body, and CONNECT.
+        (frame(1, b"\0\0\xd2\xd7\xc1\x50\x01h"), ""),
+        (frame(1, b"\0\0\xcf\x50\x01h"), "501 Not Implemented"),
     ] {
         assert_eq!(send(&client, &gate, bytes.clone(), true), Got::Answer(answer.to_owned()), "{bytes:?}");
     }
