@@ -21,7 +21,7 @@ use rustls::{AlertDescription, ServerConfig};
 
 use super::super::h3::ALPN;
 use crate::http::conn_info::TlsInfo;
-use crate::tls::{ConnectionPolicies, Ends, provider};
+use crate::tls::{ConnectionPolicies, Ends, Selected, provider};
 
 /// A client's hello may have so many bytes.
 const HELLO_BYTES_MAX: usize = 16 * 1024;
@@ -108,8 +108,24 @@ impl Session {
     /// Begins the handshake by the policy that the hello asks for.
     fn choose(&self, hello: &[u8]) -> Result<Box<ServerConnection>, TransportError> {
         let accepted = accept(hello)?;
-        let Some(config) = self.sessions.policies.select(&accepted.client_hello(), self.sessions.ends) else {
-            return Err(alert(AlertDescription::InternalError, "no TLS connection policy for this client"));
+        let hello = accepted.client_hello();
+        // Who speaks something else is an authority, maybe, whose questions other rules answer.
+        if !hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN)) {
+            return Err(alert(AlertDescription::NoApplicationProtocol, "not offered HTTP/3"));
+        }
+        let config = match self.sessions.policies.select(&hello, self.sessions.ends) {
+            Selected::Ready(config) => config,
+            // Nothing can be waited for here, and the address may not be the client's. Over TCP, from where
+            // it knows of HTTP/3, the certificate will be got.
+            Selected::Later(_) => {
+                return Err(alert(AlertDescription::InternalError, "no certificate is at hand"));
+            }
+            Selected::Refused => {
+                return Err(alert(
+                    AlertDescription::InternalError,
+                    "no TLS connection policy for this client",
+                ));
+            }
         };
         let mut config = ServerConfig::clone(&config);
         config.alpn_protocols = vec![ALPN.to_vec()];
