@@ -69,8 +69,7 @@ impl Accounts {
         if let Some(stored) = self.load(&email).await? {
             return restore(directory, stored, carrier).await;
         }
-        let name = if email.is_empty() { String::new() } else { format!("_{email}") };
-        let _lease = Lease::acquire(&self.storage, &format!("register_acme_account{name}")).await?;
+        let _lease = Lease::acquire(&self.storage, &lock_name(&email)).await?;
         // Somebody else may have been faster.
         if let Some(stored) = self.load(&email).await? {
             return restore(directory, stored, carrier).await;
@@ -167,9 +166,13 @@ impl Accounts {
         Ok(Known { account, location, key })
     }
 
-    /// Forgets an account that the authority does not know any more.
-    pub(super) async fn forget(&self, settings: &Settings) -> Result<(), IssueError> {
+    /// Forgets an account that the authority does not know any more, unless somebody has made another one meanwhile.
+    pub(super) async fn forget(&self, settings: &Settings, location: &str) -> Result<(), IssueError> {
         let email = self.email(settings).await?;
+        let _lease = Lease::acquire(&self.storage, &lock_name(&email)).await?;
+        if self.load(&email).await?.is_none_or(|(stored, _)| stored.location != location) {
+            return Ok(());
+        }
         let (storage, [json, key]) = (self.storage.clone(), self.keys(&email));
         blocking(move || {
             storage.delete(&json)?;
@@ -189,6 +192,14 @@ impl Accounts {
         };
         let folder = format!("{}/users/{}", folder(&self.authority), safe(email));
         [".json", ".key"].map(|ending| format!("{folder}/{}{ending}", safe(user)))
+    }
+}
+
+/// The lock of whoever makes an account, as in Caddy.
+fn lock_name(email: &str) -> String {
+    match email {
+        "" => "register_acme_account".to_owned(),
+        email => format!("register_acme_account_{email}"),
     }
 }
 

@@ -83,12 +83,22 @@ fn issuers_of(chain: &str) -> Vec<String> {
 pub(super) async fn others(known: &Known, carrier: &Carrier) -> Vec<String> {
     let mut chains = Vec::new();
     for address in carrier.seen().alternates.into_iter().take(CHAINS_MAX) {
+        if origin(&address) != origin(&known.location) {
+            tracing::warn!(target: "tls.issuance.acme", address, "another chain is said to be at another place");
+            continue;
+        }
         match other(known, carrier, &address).await {
             Some(chain) => chains.push(chain),
             None => tracing::warn!(target: "tls.issuance.acme", address, "another chain could not be had"),
         }
     }
     chains
+}
+
+/// Who is asked at an address.
+fn origin(address: &str) -> Option<(String, String)> {
+    let uri: http::Uri = address.parse().ok()?;
+    Some((uri.scheme_str()?.to_owned(), uri.authority()?.as_str().to_owned()))
 }
 
 /// Asks for what is at an address by a signed message without content (RFC 8555 section 6.3).

@@ -18,6 +18,9 @@ use crate::fetch::{self, AGENT};
 /// The field in which an authority gives what the next message must contain (RFC 8555 section 6.5).
 const REPLAY_NONCE: &str = "replay-nonce";
 
+/// An authority that wants us to wait longer is taken to mean this.
+const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Carries messages, and notes what the protocol's crate does not tell.
 #[derive(Clone, Debug)]
 pub(super) struct Carrier {
@@ -72,10 +75,19 @@ impl HttpClient for Carrier {
             parts.headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
             let body = body.collect().await.unwrap_or_else(|never: Infallible| match never {}).to_bytes();
             let sent = carrier.client.send(Request::from_parts(parts, body)).await;
-            let answer = sent.map_err(|error| Error::Other(Box::new(error)))?;
+            let mut answer = sent.map_err(|error| Error::Other(Box::new(error)))?;
+            bound_wait(answer.headers_mut());
             carrier.note(answer.headers());
             Ok(BytesResponse::from(answer.map(http_body_util::Full::new)))
         })
+    }
+}
+
+/// No authority makes us wait for ever: a time that no clock can tell would be worse than a long one.
+fn bound_wait(headers: &mut HeaderMap) {
+    let Some(said) = headers.get(RETRY_AFTER).and_then(wait) else { return };
+    if said > WAIT_MAX {
+        headers.insert(RETRY_AFTER, HeaderValue::from(WAIT_MAX.as_secs()));
     }
 }
 
@@ -119,5 +131,9 @@ mod tests {
         let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
         assert!((95..=100).contains(&wait(&soon).unwrap().as_secs()));
         assert_eq!(wait("soon"), None);
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from(u64::MAX));
+        bound_wait(&mut headers);
+        assert_eq!(headers[RETRY_AFTER], "604800");
     }
 }

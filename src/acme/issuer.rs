@@ -31,6 +31,8 @@ const DEFAULT_TEST_DIRECTORY: &str = "https://acme-staging-v02.api.letsencrypt.o
 const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// So often an order is begun anew at once if the authority has no patience with our messages' numbers.
 const NONCE_ATTEMPTS: usize = 4;
+/// So much of what an authority says is told.
+pub(super) const PROBLEM_CHARS_MAX: usize = 500;
 /// Authorities that certify addresses, and those that don't.
 const PUBLIC: &[(&str, bool)] = &[
     ("api.letsencrypt.org", true),
@@ -199,7 +201,7 @@ impl AcmeIssuer {
                         target: "tls.issuance.acme", directory, account = known.location,
                         "ACME account does not exist on server; attempting to recreate"
                     );
-                    accounts.forget(&self.settings).await?;
+                    accounts.forget(&self.settings, &known.location).await?;
                     forgotten = true;
                 }
                 OrderError::Nonce(_) if attempts < NONCE_ATTEMPTS => {}
@@ -222,19 +224,18 @@ impl AcmeIssuer {
         let mut ways = Vec::with_capacity(2);
         ways.extend(self.settings.http_port.map(|_| Way::Http));
         ways.extend(self.settings.tls_alpn_port.map(|_| Way::TlsAlpn));
-        if self.second_is_better.load(Ordering::Relaxed) {
-            ways.reverse();
-        }
         let last = ways.len() - 1;
-        for (index, way) in ways.into_iter().enumerate() {
+        let is_reversed = self.second_is_better.load(Ordering::Relaxed);
+        for index in 0..=last {
+            let way = if is_reversed { ways[last - index] } else { ways[index] };
             match attempt.run(way).await {
                 Err(OrderError::NotShown(error)) if index < last => {
                     let challenge = way.name();
                     tracing::warn!(target: "tls.issuance.acme", subject, challenge, %error, "trying another challenge");
                 }
                 Ok(issued) => {
-                    if index > 0 {
-                        self.second_is_better.fetch_xor(true, Ordering::Relaxed);
+                    if last > 0 {
+                        self.second_is_better.store(way != ways[0], Ordering::Relaxed);
                     }
                     return Ok(issued);
                 }
@@ -247,7 +248,12 @@ impl AcmeIssuer {
     /// What the authority says of a new certificate's renewal, if it says something.
     pub(super) async fn first_renewal_info(&self, known: &Known, chain: &str) -> Option<RenewalInfo> {
         let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
-        ask(known, &leaf).await.ok()
+        match ask(known, &leaf).await {
+            Ok(info) => Some(info),
+            Err(Error::Unsupported(_)) => None,
+            // It is asked again later.
+            Err(_) => Some(RenewalInfo::default()),
+        }
     }
 }
 
@@ -296,10 +302,9 @@ pub(super) fn explain(doing: &str, error: Error, carrier: &Carrier) -> IssueErro
         }
         _ => Retry::Later,
     };
-    let problem = match &error {
-        Error::Api(problem) => problem.to_string(),
-        other => other.to_string(),
-    };
+    // Whoever it is that speaks, it is not to fill the log.
+    let problem: String = error.to_string().chars().take(PROBLEM_CHARS_MAX).collect();
+    let problem = problem.escape_debug();
     IssueError { problem: format!("{doing}: {problem}"), retry }
 }
 

@@ -15,7 +15,7 @@ use super::account::Known;
 use super::chains;
 use super::client::Carrier;
 use super::dns01::{Dns01, DnsError, Presented};
-use super::issuer::{AcmeIssuer, explain};
+use super::issuer::{AcmeIssuer, PROBLEM_CHARS_MAX, explain};
 use super::show::{self, Way, show};
 use crate::tls::challenges;
 use crate::tls::issuance::{IssueError, Issued, Order};
@@ -228,7 +228,7 @@ impl Attempt<'_> {
         while let Some(Ok(mut authorization)) = authorizations.next().await {
             let Ok(state) = authorization.refresh().await else { continue };
             if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
-                return problem.to_string();
+                return problem.to_string().chars().take(PROBLEM_CHARS_MAX).collect();
             }
         }
         "the authority refuses, and does not say why".to_owned()

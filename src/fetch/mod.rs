@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that is not used is kept for this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection with several exchanges is asked so often whether it still stands, and must say so in as long.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// So many of them to one host.
 const IDLE_MAX: usize = 8;
 /// An answer may have this many bytes, unless said otherwise.
@@ -69,6 +71,9 @@ impl Client {
             .enable_all_versions()
             .wrap_connector(connector);
         let inner = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(Some(KEEP_ALIVE))
+            .http2_keep_alive_timeout(KEEP_ALIVE)
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)

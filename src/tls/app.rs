@@ -166,13 +166,9 @@ impl App {
 
     /// The same from what other instances have left in the storage.
     pub async fn shared_challenge_answer(&self, host: &str, path: &str) -> Option<String> {
-        if self.challenges.is_empty() {
-            return None;
-        }
-        let token = path.strip_prefix(challenges::HTTP_PATH)?.to_owned();
-        let (shared, host) = (self.challenges.clone(), host.to_ascii_lowercase());
-        let found = tokio::task::spawn_blocking(move || shared.find(&host)).await.ok().flatten()?;
-        (found.kind == "http-01" && found.token == token).then_some(found.key_authorization)
+        let token = path.strip_prefix(challenges::HTTP_PATH)?;
+        let found = self.challenges.clone().find("http-01", host).await?;
+        (found.token == token).then_some(found.key_authorization)
     }
 
     /// Makes the system trust the roots of the authorities that are in use, except of those that shall

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, SanType};
@@ -14,6 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use super::provider::provider;
 use super::storage::{SharedStorage, safe};
@@ -134,6 +136,12 @@ fn lock() -> MutexGuard<'static, Option<HashMap<String, Vec<Arc<Open>>>>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// So many looks into storages go on at once, in all of the process.
+const LOOKS_MAX: usize = 8;
+static LOOKS: Semaphore = Semaphore::const_new(LOOKS_MAX);
+/// Nobody waits longer for one.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Where instances that share a storage find each other's challenges.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedChallenges {
@@ -155,12 +163,24 @@ impl SharedChallenges {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+    /// The challenge of this kind that another instance has opened for a name. Strangers can make us look, so few
+    /// looks at a time are taken, none of which lasts; who comes when all are taken is told nothing.
+    pub(super) async fn find(self: Arc<Self>, kind: &'static str, name: &str) -> Option<Challenge> {
+        if self.places.is_empty() {
+            return None;
+        }
+        let turn = LOOKS.try_acquire().ok()?;
+        let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
+        let looking = tokio::task::spawn_blocking(move || {
+            let found = self.look(&name);
+            // Until the thread is free again.
+            drop(turn);
+            found.filter(|found| found.kind == kind && found.identifier.value.eq_ignore_ascii_case(&name))
+        });
+        tokio::time::timeout(LOOK_TIME_MAX, looking).await.ok()?.ok()?
     }
 
-    /// The challenge that another instance has opened for a name. It may block.
-    pub(super) fn find(&self, name: &str) -> Option<Challenge> {
+    fn look(&self, name: &str) -> Option<Challenge> {
         self.places.iter().find_map(|(storage, folder)| {
             let text = storage.load_if_there(&storage_key(folder, name)).ok().flatten()?;
             serde_json::from_slice(&text).ok()
@@ -262,7 +282,11 @@ mod tests {
         shared.add(&storage, "acme/ca-dir".into());
         shared.add(&storage, "acme/ca-dir".into());
         assert_eq!(shared.places.len(), 2);
-        assert_eq!(shared.find("*.a.test"), Some(theirs));
-        assert_eq!(shared.find("b.test"), None);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let shared = Arc::new(shared);
+        let find = |kind, name| runtime.block_on(shared.clone().find(kind, name));
+        assert_eq!(find("http-01", "*.a.test"), Some(theirs));
+        assert_eq!(find("tls-alpn-01", "*.a.test"), None);
+        assert_eq!(find("http-01", "b.test"), None);
     }
 }

@@ -139,16 +139,10 @@ impl ConnectionPolicies {
         if let Some(config) = challenges::tls_answer(name) {
             return Selected::Ready(config);
         }
-        if self.challenges.is_empty() {
-            return Selected::Refused;
-        }
         let (shared, name) = (self.challenges.clone(), name.to_owned());
         Selected::Later(Box::pin(async move {
-            let found = tokio::task::spawn_blocking(move || {
-                let challenge = shared.find(&name)?;
-                challenges::server_config(&challenge).ok()
-            });
-            found.await.ok().flatten()
+            let challenge = shared.find("tls-alpn-01", &name).await?;
+            challenges::server_config(&challenge).ok()
         }))
     }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// When an authority would like a certificate to be renewed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RenewalInfo {
     /// The window in which the authority would like it.
@@ -26,13 +26,35 @@ pub struct RenewalInfo {
 }
 
 /// From when to when. RFC 3339.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Window {
     /// From when.
     pub start: String,
     /// To when.
     pub end: String,
+}
+
+/// What Go writes for a time that is not known.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { start: NO_TIME.to_owned(), end: NO_TIME.to_owned() }
+    }
+}
+
+impl Default for RenewalInfo {
+    /// Nothing is known yet.
+    fn default() -> Self {
+        Self {
+            window: Window::default(),
+            explanation: String::new(),
+            id: String::new(),
+            retry_after: None,
+            selected: NO_TIME.to_owned(),
+        }
+    }
 }
 
 impl RenewalInfo {
@@ -114,5 +136,6 @@ mod tests {
     fn nothing_chosen_yet() {
         let none: RenewalInfo = serde_json::from_str(r#"{"_selectedTime":"0001-01-01T00:00:00Z"}"#).unwrap();
         assert_eq!((none.selected(), none.is_stale(0)), (None, true));
+        assert_eq!(none, RenewalInfo::default());
     }
 }

@@ -159,7 +159,7 @@ impl ProducesTickets for Ring {
         true
     }
 
-    /// In seconds: as long as its key decrypts for certain.
+    /// In seconds: as long as its key decrypts for certain, or what can be said if but one key is kept.
     fn lifetime(&self) -> u32 {
         let kept = u32::try_from(self.schedule.keys_max - 1).unwrap_or(u32::MAX).max(1);
         let lifetime = self.schedule.interval.map_or(LIFETIME_MAX, |interval| interval.saturating_mul(kept));

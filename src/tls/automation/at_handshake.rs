@@ -10,22 +10,28 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::super::issuance::{IssueError, Retry};
 use super::super::on_demand::{Answer, Denied, Hello, Permission};
 use super::super::storage::blocking;
 use super::super::{Certificate, TlsError};
+use super::retry::WAIT_MAX;
 use super::{Automation, Held, Policy, now};
 use crate::config::subject::qualifies_for_certificate;
 
 /// A client waits so long at most.
-const WAIT_MAX: Duration = Duration::from_secs(180);
+const CLIENT_WAIT_MAX: Duration = Duration::from_secs(180);
 /// So many names are looked for at once; clients who ask for further ones are refused.
 const PENDING_MAX: usize = 1024;
 /// So many certificates are at hand, unless said otherwise, as in Caddy.
 const CAPACITY: usize = 10_000;
 /// What an issuer would not give is not asked for again before this time has passed.
-const FAILURE_MEMORY: Duration = Duration::from_secs(60);
-/// So many failures are remembered.
-const FAILURES_MAX: usize = 4096;
+const FAILURE_REST: Duration = Duration::from_secs(60);
+/// Neither is what was not allowed.
+const DENIAL_REST: Duration = Duration::from_secs(2);
+/// So many names are remembered to be left alone.
+const RESTING_MAX: usize = 4096;
+/// What strangers can cause is told no more often.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is known of names that clients have asked for.
 #[derive(Debug)]
@@ -36,15 +42,18 @@ pub(super) struct Handshakes {
     capacity: usize,
     /// The thread that gets certificates; none where nothing runs, as when a file is only checked.
     control: Option<Handle>,
+    seldom: Seldom,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// By the certificate's name, which may be a wildcard.
     held: HashMap<String, Held>,
     /// Names that are being looked for, and how to learn that it is over.
     pending: HashMap<String, watch::Receiver<()>>,
-    failed: HashMap<String, Instant>,
+    /// Names that are not looked for again before a time.
+    resting: HashMap<String, Instant>,
 }
 
 impl Handshakes {
@@ -58,6 +67,7 @@ impl Handshakes {
             permission,
             capacity: capacity.unwrap_or(CAPACITY).max(1),
             control: Handle::try_current().ok(),
+            seldom: Seldom::default(),
             state: Mutex::default(),
         }
     }
@@ -84,17 +94,24 @@ impl Automation {
         }
         let (automation, name, hello) = (self.clone(), name.to_owned(), hello());
         Some(Box::pin(async move {
+            let mut failed = false;
             for manager in &policy.managers {
                 match manager.certificate(&hello).await {
-                    Ok(None) => {}
+                    Ok(None) => failed = false,
                     Ok(found) => return found,
                     Err(error) => {
-                        tracing::error!(target: "tls.handshake", name, %error, "getting a certificate from a manager failed");
-                        return None;
+                        failed = true;
+                        automation.handshakes.seldom.tell(|| {
+                            tracing::error!(target: "tls.handshake", name, %error, "getting a certificate from a manager failed");
+                        });
                     }
                 }
             }
-            automation.wait_for(&name, &policy).await;
+            if failed {
+                // It may have had one: nobody else is asked in its place.
+                return None;
+            }
+            automation.wait_for(&name, &name, &policy).await;
             None
         }))
     }
@@ -105,60 +122,77 @@ impl Automation {
         name: &str,
         policy: Arc<Policy>,
     ) -> Option<Answer<'static, Option<Arc<Certificate>>>> {
-        let has_expired = {
+        let (held_as, has_expired) = {
             let state = self.handshakes.lock();
-            let held = state.held.get(name)?;
+            let held_as = std::iter::once(name.to_owned()).chain(wildcard_of(name));
+            let (held_as, held) =
+                held_as.into_iter().find_map(|key| Some((key.clone(), state.held.get(&key)?)))?;
             let now = now();
-            if !policy.is_due(held, now) {
+            if !policy.is_due(held, now) || state.rests(&held_as) {
                 return None;
             }
-            held.certificate.facts.not_after < now
+            (held_as, held.certificate.facts.not_after < now)
         };
         if !has_expired {
             // Nobody waits for it.
-            drop(self.look_for(name, &policy));
+            drop(self.look_for(&held_as, name, &policy));
             return None;
         }
-        let (automation, name) = (self.clone(), name.to_owned());
+        let (automation, asked) = (self.clone(), name.to_owned());
         Some(Box::pin(async move {
-            automation.wait_for(&name, &policy).await;
+            automation.wait_for(&held_as, &asked, &policy).await;
             None
         }))
     }
 
-    async fn wait_for(self: &Arc<Self>, name: &str, policy: &Arc<Policy>) {
-        let Some(mut over) = self.look_for(name, policy) else { return };
+    async fn wait_for(self: &Arc<Self>, name: &str, asked: &str, policy: &Arc<Policy>) {
+        let Some(mut over) = self.look_for(name, asked, policy) else { return };
         // It is over too when its sender is gone.
-        _ = tokio::time::timeout(WAIT_MAX, over.changed()).await;
+        _ = tokio::time::timeout(CLIENT_WAIT_MAX, over.changed()).await;
     }
 
-    /// Sees to it that somebody looks for a certificate.
-    fn look_for(self: &Arc<Self>, name: &str, policy: &Arc<Policy>) -> Option<watch::Receiver<()>> {
+    /// Sees to it that somebody looks for the certificate of `name`, for a client that has `asked` for that or for a
+    /// name that it stands for.
+    fn look_for(
+        self: &Arc<Self>,
+        name: &str,
+        asked: &str,
+        policy: &Arc<Policy>,
+    ) -> Option<watch::Receiver<()>> {
         let control = self.handshakes.control.as_ref()?;
         let mut state = self.handshakes.lock();
         if let Some(pending) = state.pending.get(name) {
             return Some(pending.clone());
         }
+        if state.rests(name) {
+            return None;
+        }
         if state.pending.len() >= PENDING_MAX {
-            tracing::warn!(target: "tls.on_demand", name, "too many certificates are being obtained; refused");
+            drop(state);
+            self.handshakes.seldom.tell(|| {
+                tracing::warn!(target: "tls.on_demand", name, "too many certificates are being obtained; refused");
+            });
             return None;
         }
         let (over, pending) = watch::channel(());
         state.pending.insert(name.to_owned(), pending.clone());
         drop(state);
-        let (automation, name, policy) = (self.clone(), name.to_owned(), policy.clone());
+        let (automation, policy) = (self.clone(), policy.clone());
+        let (name, asked) = (name.to_owned(), asked.to_owned());
         control.spawn(async move {
-            let found = tokio::time::timeout(WAIT_MAX, automation.find(&name, &policy)).await;
-            automation.note(&name, found.unwrap_or(Err(Failure::Timeout)));
+            // Whatever happens, it can be looked for again afterwards.
+            let _pending = Pending { automation: &automation, name: &name };
+            let found = automation.find(&name, &asked, &policy).await;
+            automation.note(&name, found);
             drop(over);
         });
         Some(pending)
     }
 
     /// The certificate of a name: from the storage, or a new one.
-    async fn find(self: &Arc<Self>, name: &str, policy: &Arc<Policy>) -> Result<Held, Failure> {
+    async fn find(self: &Arc<Self>, name: &str, asked: &str, policy: &Arc<Policy>) -> Result<Held, Failure> {
         match &self.handshakes.permission {
-            Some(permission) => permission.ask(name).await.map_err(Failure::Denied)?,
+            Some(permission) => permission.ask(asked).await.map_err(Failure::Denied)?,
             None if policy.needs_permission() => {
                 let nobody =
                     "no permission module configured; certificates not allowed except from external Managers";
@@ -176,81 +210,133 @@ impl Automation {
             Some(held) if !policy.is_due(&held, now()) => return Ok(held),
             old => old,
         };
-        if self.handshakes.lock().failed.get(name).is_some_and(|at| at.elapsed() < FAILURE_MEMORY) {
-            return old.ok_or(Failure::Again);
-        }
         let _turn = self.orders.acquire().await;
-        let got = policy.get(name, 0, old.clone()).await;
-        match (got, old) {
-            (Ok(held), _) => {
-                tracing::info!(target: "tls.on_demand", name, "certificate obtained");
-                Ok(held)
+        policy
+            .get(name, 0, old.clone())
+            .await
+            .map_err(|error| Failure::Issuer { error, old: old.map(Box::new) })
+    }
+
+    /// Puts what has been found at hand.
+    fn note(&self, name: &str, found: Result<Held, Failure>) {
+        match found {
+            Ok(held) => self.hold(name, held),
+            Err(Failure::Denied(denied @ Denied::Refused(_))) => {
+                tracing::debug!(target: "tls.on_demand", name, error = %denied, "on-demand certificate issuance denied");
+                let gone = {
+                    let mut state = self.handshakes.lock();
+                    state.rest(name, DENIAL_REST);
+                    state.held.remove(name)
+                };
+                gone.iter().for_each(|gone| self.store.remove(&gone.certificate));
             }
-            (Err(error), old) => {
-                self.handshakes.lock().remember_failure(name);
-                tracing::error!(target: "tls.on_demand", name, %error, "obtaining a certificate failed");
+            // What is at hand stays: that nobody can be asked is no reason to be without it.
+            Err(Failure::Denied(denied)) => {
+                self.handshakes.lock().rest(name, DENIAL_REST);
+                self.handshakes.seldom.tell(|| {
+                    tracing::error!(target: "tls.on_demand", name, error = %denied, "failed to get permission for on-demand certificate");
+                });
+            }
+            Err(Failure::Storage(error)) => {
+                self.handshakes.lock().rest(name, DENIAL_REST);
+                self.handshakes
+                    .seldom
+                    .tell(|| tracing::error!(target: "tls.on_demand", name, %error, "no certificate"));
+            }
+            Err(Failure::Issuer { error, old }) => {
+                let wait = match error.retry {
+                    Retry::Later => FAILURE_REST,
+                    Retry::After(said) => FAILURE_REST.max(said.min(WAIT_MAX)),
+                };
+                tracing::error!(target: "tls.on_demand", name, %error, retrying_in = ?wait, "obtaining a certificate failed");
+                self.handshakes.lock().rest(name, wait);
                 // One that is only due still serves.
-                old.filter(|old| old.certificate.facts.not_after > now()).ok_or(Failure::Again)
+                if let Some(old) = old.filter(|old| old.certificate.facts.not_after > now()) {
+                    self.hold(name, *old);
+                }
             }
         }
     }
 
-    /// Puts what has been found at hand, and forgets that it was looked for.
-    fn note(&self, name: &str, found: Result<Held, Failure>) {
-        let mut state = self.handshakes.lock();
-        state.pending.remove(name);
-        match found {
-            Ok(held) => {
-                let replaced = state.held.remove(name).map(|old| old.certificate);
-                if state.held.len() >= self.handshakes.capacity
-                    && let Some(any) = state.held.keys().next().cloned()
-                    && let Some(gone) = state.held.remove(&any)
-                {
-                    self.store.remove(&gone.certificate);
-                }
-                self.store.put(held.certificate.clone(), replaced.as_ref());
-                state.held.insert(name.to_owned(), held);
+    /// Puts a certificate at hand, in place of one of the same name, or of any if there are too many.
+    fn hold(&self, name: &str, held: Held) {
+        let is_wildcard = held.certificate.names().any(|of| wildcard_of(name).as_deref() == Some(of));
+        let key = match wildcard_of(name) {
+            Some(wildcard) if is_wildcard => wildcard,
+            _ => name.to_owned(),
+        };
+        let certificate = held.certificate.clone();
+        let (replaced, evicted) = {
+            let mut state = self.handshakes.lock();
+            if state.held.get(&key).is_some_and(|old| old.certificate.facts == certificate.facts) {
+                return;
             }
-            Err(Failure::Denied(denied)) => {
-                if let Some(gone) = state.held.remove(name) {
-                    self.store.remove(&gone.certificate);
-                }
-                match denied {
-                    Denied::Refused(_) => {
-                        tracing::debug!(target: "tls.on_demand", name, error = %denied, "on-demand certificate issuance denied");
-                    }
-                    Denied::Failed(_) => {
-                        tracing::error!(target: "tls.on_demand", name, error = %denied, "failed to get permission for on-demand certificate");
-                    }
-                }
-            }
-            Err(error) => tracing::debug!(target: "tls.on_demand", name, %error, "no certificate"),
-        }
+            let replaced = state.held.remove(&key);
+            let is_full = state.held.len() >= self.handshakes.capacity;
+            let any = state.held.keys().next().filter(|_| is_full).cloned();
+            let evicted = any.and_then(|any| state.held.remove(&any));
+            state.held.insert(key, held);
+            (replaced, evicted)
+        };
+        // Handshakes do not wait for what follows.
+        evicted.iter().for_each(|evicted| self.store.remove(&evicted.certificate));
+        self.store.put(certificate, replaced.as_ref().map(|old| &old.certificate));
+    }
+}
+
+/// Marks a name as one that is being looked for.
+struct Pending<'a> {
+    automation: &'a Automation,
+    name: &'a str,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.automation.handshakes.lock().pending.remove(self.name);
     }
 }
 
 impl State {
-    fn remember_failure(&mut self, name: &str) {
-        if self.failed.len() >= FAILURES_MAX {
-            self.failed.retain(|_, at| at.elapsed() < FAILURE_MEMORY);
+    fn rests(&self, name: &str) -> bool {
+        self.resting.get(name).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// Leaves a name alone for a while.
+    fn rest(&mut self, name: &str, wait: Duration) {
+        let now = Instant::now();
+        if self.resting.len() >= RESTING_MAX {
+            self.resting.retain(|_, until| now < *until);
         }
-        if self.failed.len() < FAILURES_MAX {
-            self.failed.insert(name.to_owned(), Instant::now());
+        if self.resting.len() < RESTING_MAX {
+            self.resting.insert(name.to_owned(), now + wait);
+        }
+    }
+}
+
+/// Says what strangers can cause again and again only now and then.
+#[derive(Debug, Default)]
+struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    fn tell(&self, say: impl FnOnce()) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= TELL_INTERVAL) {
+            *last = Some(Instant::now());
+            drop(last);
+            say();
         }
     }
 }
 
 /// Why there is no certificate for a handshake.
-#[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0}")]
     Denied(Denied),
-    #[error("{0}")]
     Storage(TlsError),
-    #[error("it took too long")]
-    Timeout,
-    #[error("it could not be obtained; it is tried again in a while")]
-    Again,
+    Issuer {
+        error: IssueError,
+        /// What was in the storage.
+        old: Option<Box<Held>>,
+    },
 }
 
 /// `name` with its first label replaced by `*`.

@@ -6,7 +6,7 @@ mod retry;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -26,6 +26,10 @@ use policy::{Held, Policy, now};
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// However short certificates live, they are not looked at more often.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// A name is left alone so long at most after its certificate has been got.
+const REST_MAX: Duration = Duration::from_secs(10 * 60);
+/// What an authority says of one renewal must come within this time.
+const INFO_TIMEOUT: Duration = Duration::from_secs(60);
 /// So many certificates are being got at once; others wait.
 const ORDERS_MAX: usize = 64;
 
@@ -39,6 +43,8 @@ pub(super) struct Automation {
     /// Something may be due sooner than was thought.
     changed: Notify,
     orders: Semaphore,
+    /// Held while authorities are asked when to renew.
+    asking: tokio::sync::Mutex<()>,
     handshakes: Handshakes,
 }
 
@@ -50,6 +56,23 @@ struct Managed {
     held: Option<Held>,
     /// Whether somebody is getting the next one.
     busy: bool,
+    /// When somebody last was.
+    last: Option<Instant>,
+}
+
+/// Marks a name as one that somebody cares for.
+struct Busy<'a> {
+    automation: &'a Automation,
+    name: &'a str,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.automation.lock().get_mut(self.name) {
+            entry.busy = false;
+            entry.last = Some(Instant::now());
+        }
+    }
 }
 
 impl Default for Automation {
@@ -62,6 +85,7 @@ impl Default for Automation {
             managed: Mutex::default(),
             changed: Notify::new(),
             orders: Semaphore::new(ORDERS_MAX),
+            asking: tokio::sync::Mutex::default(),
             handshakes: Handshakes::new(None, None, false),
         }
     }
@@ -109,6 +133,7 @@ impl Automation {
             managed: Mutex::default(),
             changed: Notify::new(),
             orders: Semaphore::new(ORDERS_MAX),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -184,7 +209,11 @@ impl Automation {
                     jobs.spawn(self.clone().ask_renewal_infos());
                 }
                 () = self.changed.notified() => {}
-                Some(_) = jobs.join_next() => {}
+                Some(ended) = jobs.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(target: "tls.obtain", %error, "getting a certificate broke off");
+                    }
+                }
             }
         }
     }
@@ -192,6 +221,7 @@ impl Automation {
     /// The names that are due at `now`, in seconds since 1970, and that nobody cares for yet.
     fn take_due(&self, now: i64) -> Vec<String> {
         let is_due = |entry: &Managed| match &entry.held {
+            _ if entry.last.is_some_and(|last| last.elapsed() < entry.rest()) => false,
             Some(held) => entry.policy.is_due(held, now),
             None => true,
         };
@@ -213,43 +243,39 @@ impl Automation {
         else {
             return;
         };
+        // Whatever happens, somebody can care for it afterwards.
+        let _busy = Busy { automation: &self, name: &name };
         let mut attempts = retry::Attempts::default();
-        let got = loop {
+        let held = loop {
             let got = {
                 // It is never closed.
                 let _turn = self.orders.acquire().await;
                 policy.get(&name, attempts.made(), old.clone()).await
             };
             match got {
-                Ok(held) => break Some(held),
-                Err(error) => match attempts.next(&error) {
-                    Some(wait) => {
-                        let attempt = attempts.made();
-                        tracing::error!(
-                            target: "tls.obtain", name, %error, attempt, retrying_in = ?wait, "will retry"
-                        );
-                        tokio::time::sleep(wait).await;
-                    }
-                    None => {
-                        tracing::error!(target: "tls.obtain", name, %error, "final attempt; giving up");
-                        break None;
-                    }
-                },
+                Ok(held) => break held,
+                Err(error) => {
+                    let wait = attempts.next(&error);
+                    let attempt = attempts.made();
+                    tracing::error!(
+                        target: "tls.obtain", name, %error, attempt, retrying_in = ?wait, "will retry"
+                    );
+                    tokio::time::sleep(wait).await;
+                }
             }
         };
-        if let Some(held) = got {
-            let what = if old.is_some() { "certificate renewed" } else { "certificate obtained" };
-            tracing::info!(target: "tls.obtain", name, "{what}");
-            self.store.put(held.certificate.clone(), old.as_ref().map(|old| &old.certificate));
-            if let Some(entry) = self.lock().get_mut(&name) {
-                entry.held = Some(held);
-                entry.busy = false;
-            }
+        let what = if old.is_some() { "certificate renewed" } else { "certificate obtained" };
+        tracing::info!(target: "tls.obtain", name, "{what}");
+        self.store.put(held.certificate.clone(), old.as_ref().map(|old| &old.certificate));
+        if let Some(entry) = self.lock().get_mut(&name) {
+            entry.held = Some(held);
         }
     }
 
     /// Asks authorities that say such things when they would like their certificates to be renewed.
     async fn ask_renewal_infos(self: Arc<Self>) {
+        // One round at a time, however long it takes.
+        let Ok(_round) = self.asking.try_lock() else { return };
         let held: Vec<_> = {
             let managed = self.lock();
             let held = |(name, entry): (&String, &Managed)| {
@@ -258,7 +284,8 @@ impl Automation {
             managed.iter().filter_map(held).collect()
         };
         for (name, policy, held) in held {
-            let Some(info) = policy.ask_renewal_info(&name, &held).await else { continue };
+            let asking = policy.ask_renewal_info(&name, &held);
+            let Ok(Some(info)) = tokio::time::timeout(INFO_TIMEOUT, asking).await else { continue };
             if let Some(now) = self.lock().get_mut(&name).and_then(|entry| entry.held.as_mut())
                 && Arc::ptr_eq(&now.certificate, &held.certificate)
             {
@@ -273,7 +300,8 @@ impl Automation {
         let now = now();
         let until_due = |entry: &Managed| {
             let held = entry.held.as_ref().filter(|_| !entry.busy)?;
-            Some(u64::try_from(entry.policy.due_at(held) - now + 1).unwrap_or(0))
+            let rest = entry.last.map_or(Duration::ZERO, |last| entry.rest().saturating_sub(last.elapsed()));
+            Some(u64::try_from(entry.policy.due_at(held) - now + 1).unwrap_or(0).max(rest.as_secs()))
         };
         let soonest = self.lock().values().filter_map(until_due).min();
         soonest.map_or(self.interval, Duration::from_secs).min(self.interval).max(LOOK_INTERVAL_MIN)
@@ -317,7 +345,17 @@ impl Managed {
             Some(held) if !policy.issues_at_once() || !policy.is_due(&held, now()) => Some(held),
             _ => policy.issue_at_once(name).transpose()?,
         };
-        Ok(Self { policy, held, busy: false })
+        Ok(Self { policy, held, busy: false, last: None })
+    }
+
+    /// How long a name is left alone after somebody has cared for it, whatever its certificate and its authority
+    /// say: a new one that is due at once, by a clock that is wrong for one, is not renewed without end.
+    fn rest(&self) -> Duration {
+        let life = self.held.as_ref().map_or(0, |held| {
+            let facts = &held.certificate.facts;
+            u64::try_from(facts.not_after - facts.not_before).unwrap_or(0)
+        });
+        Duration::from_secs(life / 4).clamp(LOOK_INTERVAL_MIN, REST_MAX)
     }
 }
 

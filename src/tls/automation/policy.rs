@@ -22,8 +22,9 @@ use crate::config::tls::{AcmeIssuer, AutomationPolicy, ISSUER_TAG};
 const DEFAULT_RENEWAL_RATIO: f64 = 1.0 / 3.0;
 /// However far away the authority wants a renewal to be, it is done in this last part of a lifetime.
 const EMERGENCY_RATIO: f64 = 1.0 / 20.0;
-/// Getting one certificate takes no longer, whoever it is that does not answer.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// Getting one certificate takes no longer. Each step has a deadline of its own, which may be configured; this one
+/// is for what has none, such as waiting for another instance.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(4 * 60 * 60);
 /// The name of the lock while a certificate is got, before the certificate's own, as in Caddy.
 const LOCK_PREFIX: &str = "issue_cert_";
 
@@ -245,7 +246,7 @@ impl Policy {
 
     pub(super) fn is_due(&self, held: &Held, now: i64) -> bool {
         let facts = &held.certificate.facts;
-        match held.info.as_ref().and_then(RenewalInfo::selected) {
+        match held.wished() {
             Some(selected) => {
                 selected <= now || is_due(facts.not_before, facts.not_after, EMERGENCY_RATIO, now)
             }
@@ -258,7 +259,7 @@ impl Policy {
         let facts = &held.certificate.facts;
         let left =
             |ratio: f64| facts.not_after - ((facts.not_after - facts.not_before) as f64 * ratio) as i64;
-        match held.info.as_ref().and_then(RenewalInfo::selected) {
+        match held.wished() {
             Some(selected) => selected.min(left(EMERGENCY_RATIO)),
             None => left(self.renewal_ratio),
         }
@@ -299,6 +300,14 @@ impl Policy {
             fields.insert("renewal_info".into(), json!(info));
         }
         self.storage.store(&json, resource(name, &data).as_bytes())
+    }
+}
+
+impl Held {
+    /// When its authority would like it to be renewed, in seconds since 1970. A time before it began makes no sense.
+    fn wished(&self) -> Option<i64> {
+        let wished = self.info.as_ref().and_then(RenewalInfo::selected);
+        wished.filter(|wished| *wished >= self.certificate.facts.not_before)
     }
 }
 

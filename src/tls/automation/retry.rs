@@ -1,6 +1,6 @@
 //! How often to ask again for what could not be had.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::issuance::{IssueError, Retry};
 
@@ -35,20 +35,13 @@ const WAITS: &[u64] = &[
     3 * HOUR,
     6 * HOUR,
 ];
-/// After this time nobody tries any more.
-const PATIENCE: Duration = Duration::from_secs(30 * 24 * HOUR);
+/// However long an authority wants us to wait, it is asked again after this time.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(24 * HOUR);
 
 /// The attempts to get one certificate.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Attempts {
     made: u32,
-    since: Instant,
-}
-
-impl Default for Attempts {
-    fn default() -> Self {
-        Self { made: 0, since: Instant::now() }
-    }
 }
 
 impl Attempts {
@@ -57,16 +50,15 @@ impl Attempts {
         self.made
     }
 
-    /// How long to wait after one more that failed like this; `None` if there shall be no other.
-    pub(super) fn next(&mut self, error: &IssueError) -> Option<Duration> {
+    /// How long to wait after one more that failed like this.
+    pub(super) fn next(&mut self, error: &IssueError) -> Duration {
         let index = usize::try_from(self.made).unwrap_or(usize::MAX).min(WAITS.len() - 1);
         self.made = self.made.saturating_add(1);
         let wait = Duration::from_secs(WAITS[index]);
-        let wait = match error.retry {
+        match error.retry {
             Retry::Later => wait,
-            Retry::After(said) => wait.max(said),
-        };
-        (self.since.elapsed() + wait < PATIENCE).then_some(wait)
+            Retry::After(said) => wait.max(said.min(WAIT_MAX)),
+        }
     }
 }
 
@@ -75,16 +67,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn longer_and_longer_but_not_for_ever() {
+    fn longer_and_longer() {
         let mut attempts = Attempts::default();
         let error = IssueError::new("no");
-        let waits: Vec<u64> = (0..30).map(|_| attempts.next(&error).unwrap().as_secs()).collect();
+        let waits: Vec<u64> = (0..30).map(|_| attempts.next(&error).as_secs()).collect();
         assert_eq!(waits[..4], [60, 120, 120, 300]);
         assert_eq!(waits[25..], [6 * HOUR; 5]);
         assert_eq!(attempts.made(), 30);
         let said = IssueError { retry: Retry::After(Duration::from_secs(10 * HOUR)), ..error };
-        assert_eq!(attempts.next(&said), Some(Duration::from_secs(10 * HOUR)));
-        let never = IssueError { retry: Retry::After(PATIENCE), ..said };
-        assert_eq!(attempts.next(&never), None);
+        assert_eq!(attempts.next(&said), Duration::from_secs(10 * HOUR));
+        let never = IssueError { retry: Retry::After(Duration::MAX), ..said };
+        assert_eq!(attempts.next(&never), WAIT_MAX);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -218,16 +218,29 @@ impl FileLock {
     }
 }
 
+impl FileLock {
+    /// Whether the file is still ours, and not that of somebody who took us for dead.
+    fn is_ours(&self) -> io::Result<bool> {
+        let (ours, there) = (self.file.metadata()?, self.path.symlink_metadata()?);
+        Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+    }
+}
+
 impl Lock for FileLock {
     fn refresh(&mut self) -> Result<(), TlsError> {
+        if !self.is_ours().unwrap_or(false) {
+            return Err(TlsError::Locked(self.path.display().to_string()));
+        }
         self.write().map_err(|source| TlsError::Write { path: self.path.clone(), source })
     }
 }
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // A lock that stays is taken over in a while.
-        _ = fs::remove_file(&self.path);
+        if self.is_ours().unwrap_or(false) {
+            // A lock that stays is taken over in a while.
+            _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -333,7 +346,14 @@ mod tests {
             "{\"created\":\"2024-01-02T03:04:05.678901234+01:00\",\"updated\":\"2024-01-02T03:04:05Z\"}\n",
         )
         .unwrap();
-        assert!(storage.try_lock("a").unwrap().is_some());
+        let mut taken = storage.try_lock("a").unwrap().unwrap();
+        // Whoever is taken for dead meanwhile does not take away the lock of another.
+        fs::remove_file(&file).unwrap();
+        let other = storage.try_lock("a").unwrap().unwrap();
+        assert!(taken.refresh().is_err());
+        drop(taken);
+        assert!(file.exists());
+        drop(other);
         let future = Timestamp::now();
         fs::write(&file, format!("{{\"created\":\"{future}\",\"updated\":\"{future}\"}}\n")).unwrap();
         assert!(storage.try_lock("a").unwrap().is_none());

@@ -116,7 +116,8 @@ impl Session {
         let config = match self.sessions.policies.select(&hello, self.sessions.ends) {
             Selected::Ready(config) => config,
             // Nothing can be waited for here, and the address may not be the client's. Over TCP, from where
-            // it knows of HTTP/3, the certificate will be got.
+            // it knows of HTTP/3, the certificate is got; one that a manager has for each handshake alone is
+            // shown there only.
             Selected::Later(_) => {
                 return Err(alert(AlertDescription::InternalError, "no certificate is at hand"));
             }
