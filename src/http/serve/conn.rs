@@ -108,7 +108,8 @@ where
     }
     let ends = crate::tls::Ends { local: conn.local, peer: conn.peer };
     let Some(mut io) = handshake(Rewind::new(io, first), tls, ends).await else { return };
-    let info = tls_info(io.get_ref().1);
+    let session = io.get_ref().1;
+    let info = tls_info(session, session.server_name());
     if info.alpn.as_deref() == Some(ACME_TLS) {
         // The authority has seen what it wanted to see.
         return;
@@ -173,12 +174,13 @@ fn told<S>(step: io::Result<S>) -> Option<S> {
     step.inspect_err(|error| tracing::debug!(%error, "TLS handshake failed")).ok()
 }
 
-fn tls_info(session: &rustls::ServerConnection) -> TlsInfo {
+/// What is known of a session with a client that asked for `server_name`.
+pub(super) fn tls_info(session: &rustls::CommonState, server_name: Option<&str>) -> TlsInfo {
     TlsInfo {
         version: session.protocol_version(),
         cipher_suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
         alpn: session.alpn_protocol().map(<[u8]>::to_vec),
-        server_name: session.server_name().map(str::to_ascii_lowercase),
+        server_name: server_name.map(str::to_ascii_lowercase),
         resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         client_certificates: session
             .peer_certificates()

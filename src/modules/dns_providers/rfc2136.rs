@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::acme::dns01::{self, Changed, DnsProvider, DnsProviderType, NAMESPACE, TxtRecord};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
-use crate::config::{ModuleJson, Secret};
+use crate::config::{ModuleJson, Secret, is_default};
 use crate::dns::{Change, Text, TsigKey, Updater};
 use crate::fetch::Client;
 use crate::module::Module;
@@ -41,18 +41,14 @@ const SYNTAX: &str = "rfc2136 {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Json {
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     key_name: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     key_alg: String,
-    #[serde(skip_serializing_if = "no_secret")]
+    #[serde(skip_serializing_if = "is_default")]
     key: Secret,
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     server: String,
-}
-
-fn no_secret(secret: &Secret) -> bool {
-    secret.is_empty()
 }
 
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {

@@ -19,8 +19,8 @@ use rustls::quic::{KeyChange, Secrets, ServerConnection, Suite, Version};
 use rustls::server::{Accepted, Acceptor, ResolvesServerCertUsingSni};
 use rustls::{AlertDescription, ServerConfig};
 
+use super::super::conn::tls_info;
 use super::super::h3::ALPN;
-use crate::http::conn_info::TlsInfo;
 use crate::tls::{ConnectionPolicies, Ends, Selected, provider};
 
 /// A client's hello may have so many bytes.
@@ -202,20 +202,10 @@ impl crypto::Session for Session {
         keys(self.sessions.basis.suite.keys(dst_cid, side.into(), Version::V1))
     }
 
-    /// A [`TlsInfo`]. It is complete once the handshake is.
+    /// A [`crate::http::conn_info::TlsInfo`]. It is complete once the handshake is.
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
         let tls = self.chosen()?;
-        Some(Box::new(TlsInfo {
-            version: tls.protocol_version(),
-            cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
-            alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
-            server_name: tls.server_name().map(str::to_ascii_lowercase),
-            resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-            client_certificates: tls
-                .peer_certificates()
-                .map(|chain| chain.iter().map(|cert| cert.clone().into_owned()).collect())
-                .unwrap_or_default(),
-        }))
+        Some(Box::new(tls_info(tls, tls.server_name())))
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {

@@ -24,7 +24,7 @@ use api::Api;
 
 use crate::acme::dns01::{self, Changed, DnsProvider, DnsProviderType, NAMESPACE, TxtRecord};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
-use crate::config::{ModuleJson, Secret};
+use crate::config::{ModuleJson, Secret, is_default};
 use crate::fetch::Client;
 use crate::module::Module;
 use crate::tls::{TlsError, expand};
@@ -45,14 +45,10 @@ const SYNTAX: &str = "cloudflare [<api_token>] {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Json {
-    #[serde(skip_serializing_if = "is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     api_token: Secret,
-    #[serde(skip_serializing_if = "is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     zone_token: Secret,
-}
-
-fn is_empty(secret: &Secret) -> bool {
-    secret.is_empty()
 }
 
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
