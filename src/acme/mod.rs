@@ -19,6 +19,7 @@ mod issuer;
 mod listener;
 mod order;
 mod pace;
+pub mod server;
 mod show;
 
 pub use chains::ChainPreference;

@@ -86,6 +86,11 @@ impl Client {
         Self { timeout, ..self }
     }
 
+    /// The same with another bound for the bytes of an answer.
+    pub fn with_answer_max(self, answer_bytes_max: usize) -> Self {
+        Self { answer_bytes_max, ..self }
+    }
+
     /// Asks for what is at an address.
     ///
     /// # Errors

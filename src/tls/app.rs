@@ -45,6 +45,8 @@ pub struct App {
     clean_interval: Option<Duration>,
     /// Names that the configuration lists to be managed.
     automate: BTreeSet<String>,
+    /// The DNS servers of whoever names none.
+    resolvers: Vec<String>,
     /// What the system trusts, once somebody has asked.
     system_pool: OnceLock<TrustPool>,
 }
@@ -86,6 +88,7 @@ impl App {
             automation: Arc::default(),
             challenges: Arc::default(),
             automate: automate.iter().map(|name| server_name(&expand(name))).collect(),
+            resolvers: config.resolvers.clone(),
             storage,
             modules: modules.clone(),
             system_pool: OnceLock::new(),
@@ -264,6 +267,16 @@ impl App {
     /// The authorities.
     pub fn authorities(&self) -> &Authorities {
         &self.authorities
+    }
+
+    /// Where certificates and keys are kept.
+    pub fn storage(&self) -> &SharedStorage {
+        &self.storage
+    }
+
+    /// The DNS servers that are asked by whoever names none; none means those of the system.
+    pub fn resolvers(&self) -> &[String] {
+        &self.resolvers
     }
 
     fn sources(&self) -> Sources<'_> {

@@ -36,7 +36,7 @@ mod trust_pool;
 mod trust_store;
 
 pub use app::App;
-pub use authority::{Authorities, Authority};
+pub use authority::{Authorities, Authority, RequestOrder, SignedRequest, SigningRequest};
 pub use automation::internal_policy;
 pub use certificate::Certificate;
 pub use client::{ClientOptions, Trust, own_client_config};

@@ -1,11 +1,37 @@
-//! `acme_server`: an ACME server for our own authority. It can be written so far, and not run.
+//! `acme_server`: an ACME server for our own authority.
+//!
+//! ```caddyfile
+//! acme.example.com {
+//! 	tls internal
+//! 	acme_server {
+//! 		lifetime 24h
+//! 		allow {
+//! 			domains *.example.com
+//! 		}
+//! 	}
+//! }
+//! ```
 
-use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use serde::{Deserialize, Serialize};
+
+use crate::acme::server::{self, Looker, MESSAGE_BYTES_MAX, Server, Settings, Way};
 use crate::adapt::{ConfigValue, Cursor, Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
 use crate::config::{Duration, ModuleJson, is_default, pki};
+use crate::dns::Resolver;
+use crate::http::{
+    Body, BodyTooLarge, Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError,
+    Response, Step,
+};
 use crate::module::Module;
+use crate::tls::issuance::Ports;
 
 const SYNTAX: &str = "acme_server [<matcher>] {
 	ca <id>
@@ -24,18 +50,36 @@ const SYNTAX: &str = "acme_server [<matcher>] {
 	sign_with_root
 }";
 
+/// Its name in JSON, and its directive.
+const NAME: &str = "acme_server";
+
+const DEFAULT_PATH_PREFIX: &str = "/acme/";
+const DEFAULT_LIFETIME: StdDuration = StdDuration::from_secs(12 * 60 * 60);
+/// A message must have come within this time.
+const MESSAGE_TIME_MAX: StdDuration = StdDuration::from_secs(30);
+
 pub(super) static MODULE: Module = Module {
-    directives: &[Directive { name: "acme_server", syntax: SYNTAX, parse: Parse::Routes(parse) }],
+    handler: Some(HandlerType { id: NAME, provision }),
+    directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Routes(parse) }],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/acme_server/>).
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct AcmeServer {
+    /// The id of the authority; empty means `local`.
     #[serde(skip_serializing_if = "String::is_empty")]
     ca: String,
+    /// How long certificates live unless an order says otherwise.
     #[serde(skip_serializing_if = "is_default")]
     lifetime: Duration,
+    /// What clients call the server by if a request does not say it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    host: String,
+    /// The path below which everything is; empty means `/acme/`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    path_prefix: String,
     #[serde(skip_serializing_if = "is_default")]
     sign_with_root: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -47,7 +91,8 @@ struct AcmeServer {
 }
 
 /// Who gets certificates.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Rules>,
@@ -57,7 +102,9 @@ struct Policy {
     allow_wildcard_names: bool,
 }
 
-#[derive(Default, Serialize)]
+/// Names and addresses.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Rules {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     domains: Vec<String>,
@@ -104,7 +151,7 @@ fn parse(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
             }
         }
     }
-    let mut values = h.new_route(matchers, ModuleJson::new(HANDLER_TAG, "acme_server", &server));
+    let mut values = h.new_route(matchers, ModuleJson::new(HANDLER_TAG, NAME, &server));
     if !server.ca.is_empty() {
         values.push(ConfigValue::CertificateAuthority(server.ca, pki::Ca::default()));
     }
@@ -129,4 +176,121 @@ fn rules(cursor: &mut Cursor, which: &str) -> Result<Rules, Error> {
         }
     }
     Ok(rules)
+}
+
+fn provision(json: &ModuleJson, ctx: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
+    let json: AcmeServer = json.decode(HANDLER_TAG)?;
+    let tls = ctx.tls()?;
+    let wrong = |error: crate::tls::TlsError| ProvisionError::invalid(error.to_string());
+    let authority = tls.authorities().get(&json.ca).map_err(wrong)?;
+    let asked = if json.resolvers.is_empty() { tls.resolvers() } else { &json.resolvers };
+    let resolver = if asked.is_empty() {
+        Resolver::system()
+    } else {
+        Resolver::new(asked, None).map_err(ProvisionError::invalid)?
+    };
+    let settings = settings(&json)?;
+    if let Some(issuer) = authority.intermediate_lifetime().filter(|issuer| settings.lifetime >= *issuer) {
+        return Err(ProvisionError::invalid(format!(
+            "certificate lifetime ({:?}) should be less than intermediate certificate lifetime ({issuer:?})",
+            settings.lifetime
+        )));
+    }
+    if settings.policy.is_empty() {
+        tracing::warn!(
+            target: "http.handlers.acme_server", ca = authority.id(),
+            "acme_server policy has no allow/deny rules; order identifiers are unrestricted (allow-all)"
+        );
+    }
+    let looker = Looker::new(resolver, Ports::default()).map_err(wrong)?;
+    let server = Server::new(settings, authority, tls.storage().clone(), looker);
+    ctx.run_in_background(server.clone().sweep());
+    Ok(Box::new(AcmeServerHandler(server)))
+}
+
+fn settings(json: &AcmeServer) -> Result<Settings, ProvisionError> {
+    let said = if json.path_prefix.is_empty() { DEFAULT_PATH_PREFIX } else { &json.path_prefix };
+    if !said.starts_with('/') {
+        return Err(ProvisionError::invalid(format!("path_prefix {said:?} must begin with '/'")));
+    }
+    let mut ways = Vec::new();
+    for name in &json.challenges {
+        let name = name.trim().to_lowercase();
+        let way = Way::ALL.into_iter().find(|way| way.name() == name);
+        ways.push(
+            way.ok_or_else(|| ProvisionError::invalid(format!("acme challenge {name:?} is not supported")))?,
+        );
+    }
+    // In the order of all of them, whatever the configuration's.
+    let is_enabled = |way: &Way| ways.is_empty() || ways.contains(way);
+    let policy = json.policy.as_ref();
+    let rules = |rules: Option<&Rules>| match rules {
+        Some(rules) => server::Rules::parse(&rules.domains, &rules.ip_ranges),
+        None => Ok(server::Rules::default()),
+    };
+    let allow = rules(policy.and_then(|policy| policy.allow.as_ref()));
+    let deny = rules(policy.and_then(|policy| policy.deny.as_ref()));
+    Ok(Settings {
+        host: json.host.clone(),
+        path_prefix: said.to_owned(),
+        lifetime: json.lifetime.positive().unwrap_or(DEFAULT_LIFETIME),
+        ways: Way::ALL.into_iter().filter(is_enabled).collect(),
+        policy: server::Policy {
+            allow: allow.map_err(ProvisionError::invalid)?,
+            deny: deny.map_err(ProvisionError::invalid)?,
+            allow_wildcard_names: policy.is_some_and(|policy| policy.allow_wildcard_names),
+        },
+        sign_with_root: json.sign_with_root,
+    })
+}
+
+struct AcmeServerHandler(Arc<Server>);
+
+impl Handler for AcmeServerHandler {
+    fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x> {
+        if !self.0.serves(&x.path()) {
+            return Step::Now(Outcome::Next);
+        }
+        Step::Later(Box::pin(async {
+            let body = match x.method {
+                Method::POST => read(std::mem::take(&mut x.body)).await,
+                _ => Ok(Bytes::new()),
+            };
+            let body = match body {
+                Ok(body) => body,
+                Err(error) => return Outcome::Fail(error),
+            };
+            let content_type = x.headers.get(CONTENT_TYPE).and_then(|said| said.to_str().ok());
+            let request = server::Request {
+                method: x.method.clone(),
+                host: x.host().to_owned(),
+                path: String::from_utf8_lossy(&x.path()).into_owned(),
+                raw_path: x.uri.path().to_owned(),
+                content_type: content_type.unwrap_or_default().to_owned(),
+                body,
+            };
+            let (parts, body) = self.0.answer(request).await.into_parts();
+            let mut response = Response::new(Body::from(body));
+            *response.status_mut() = parts.status;
+            *response.headers_mut() = std::mem::take(&mut x.response_headers);
+            // Some fields come more than once.
+            for (name, value) in &parts.headers {
+                response.headers_mut().append(name, value.clone());
+            }
+            Outcome::Respond(response)
+        }))
+    }
+}
+
+/// Reads a message, which is short.
+async fn read(body: Body) -> Result<Bytes, HandlerError> {
+    let reading = Limited::new(body, MESSAGE_BYTES_MAX).collect();
+    let Ok(read) = tokio::time::timeout(MESSAGE_TIME_MAX, reading).await else {
+        return Err(HandlerError::new(StatusCode::REQUEST_TIMEOUT, "the message did not come in time"));
+    };
+    read.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        let too_large = error.is::<http_body_util::LengthLimitError>() || error.is::<BodyTooLarge>();
+        let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        HandlerError::new(status, error)
+    })
 }

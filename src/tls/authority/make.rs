@@ -159,7 +159,7 @@ fn authority_params(
 }
 
 /// Parameters with an empty subject, a random serial number and these dates.
-fn dated_params(not_before: i64, not_after: i64) -> Result<CertificateParams, TlsError> {
+pub(super) fn dated_params(not_before: i64, not_after: i64) -> Result<CertificateParams, TlsError> {
     let date = |seconds| {
         ASN1Time::from_timestamp(seconds).map(|time| time.to_datetime()).map_err(|_| {
             TlsError::Invalid("the clock or a lifetime is beyond what certificates can hold".into())
@@ -177,7 +177,10 @@ fn dated_params(not_before: i64, not_after: i64) -> Result<CertificateParams, Tl
     Ok(params)
 }
 
-fn subject_key_identifier(params: &CertificateParams, key: &impl PublicKeyData) -> CustomExtension {
+pub(super) fn subject_key_identifier(
+    params: &CertificateParams,
+    key: &impl PublicKeyData,
+) -> CustomExtension {
     let identifier = params.key_identifier(key);
     // An OCTET STRING of less than 128 bytes.
     let mut der = vec![0x04, identifier.len() as u8];

@@ -5,6 +5,7 @@
 //! keeps them too.
 
 mod make;
+mod request;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +21,8 @@ use super::TlsError;
 use super::certificate::{chain_from_pem, key_from_pem};
 use super::storage::{self, SharedStorage, Storage, StorageTypes, safe};
 use crate::config::pki::{self, DEFAULT_CA, Pki};
+
+pub use request::{RequestOrder, SignedRequest, SigningRequest};
 
 pub(super) use make::{KeyType, LeafOrder, certificate_pem, is_due};
 
@@ -221,6 +224,24 @@ impl Authority {
         }
         let signer = self.signer.load();
         make::leaf(order, &signer.issuer, &signer.chain, signer.not_after, make::now())
+    }
+
+    /// Issues a certificate for a key that somebody else has. It may block.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the root is to sign and its key isn't there, or a name fits no certificate.
+    pub fn sign(&self, order: &RequestOrder<'_>) -> Result<SignedRequest, TlsError> {
+        if order.sign_with_root {
+            let root = Signer::load(vec![self.spec.root.clone()], self.spec.root_key()?)?;
+            return request::sign(order, &root.issuer, &[], root.not_after);
+        }
+        let signer = self.signer.load();
+        request::sign(order, &signer.issuer, &signer.chain, signer.not_after)
+    }
+
+    /// How long the intermediates live that are made here; `None` if one is given.
+    pub fn intermediate_lifetime(&self) -> Option<Duration> {
+        (!self.spec.intermediate_is_given).then_some(self.spec.intermediate_lifetime)
     }
 
     /// Its id.
