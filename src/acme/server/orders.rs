@@ -479,3 +479,6 @@ pub(super) fn random_id() -> Result<String, Problem> {
     getrandom::fill(&mut bytes).map_err(|_| Problem::new(Kind::ServerInternal, ""))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,9 +139,6 @@ impl Server {
     fn new_account(&self, message: &Message, links: &Links) -> Result<Response<Bytes>, Problem> {
         let key = Self::key(message)?;
         let wish: NewAccount = payload(message)?;
-        if wish.only_return_existing && !wish.contact.is_empty() {
-            return Err(Problem::malformed("onlyReturnExisting must be alone"));
-        }
         check_contacts(&wish.contact)?;
         let id = Account::id_of(key);
         let mut turn = self.state.records.take();
