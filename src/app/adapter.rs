@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn what_nothing_can_run_is_known_with_its_place() {
-        let adapted = adapt(&modules::registry(), CADDYFILE, "x.conf", b":80 {\n\tacme_server\n}\n").unwrap();
+        let adapted = adapt(&modules::registry(), CADDYFILE, "x.conf", b":80 {\n\ttimeouts\n}\n").unwrap();
         let error = adapted.not_runnable.unwrap().to_string();
         assert_eq!(
             error,
-            "directive 'acme_server' is not supported yet: it needs the handler 'acme_server', at x.conf:2"
+            "directive 'timeouts' is not supported yet: it needs the handler 'timeouts', at x.conf:2"
         );
     }
 

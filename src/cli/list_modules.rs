@@ -120,6 +120,6 @@ mod tests {
     fn what_only_can_be_written_is_not_listed() {
         let ids = modules::registry().ids();
         assert!(ids.binary_search(&"http.reverse_proxy.upstreams.srv".to_owned()).is_ok());
-        assert!(ids.binary_search(&"http.handlers.acme_server".to_owned()).is_err());
+        assert!(ids.binary_search(&"http.handlers.timeouts".to_owned()).is_err());
     }
 }

@@ -119,9 +119,42 @@ pub fn is_asked_for(hello: &ClientHello<'_>) -> bool {
     protocols.next() == Some(ACME_TLS) && protocols.next().is_none()
 }
 
-/// How to answer a handshake in which an authority asks for the certificate of a challenge.
+/// How to answer a handshake in which an authority asks by this name for the certificate of a challenge.
 pub fn tls_answer(name: &str) -> Option<Arc<ServerConfig>> {
-    open_for(name).iter().find_map(|open| open.config.clone())
+    open_for(&identified(name)).iter().find_map(|open| open.config.clone())
+}
+
+/// What a handshake's name is about: of the name of an address in DNS, the address (RFC 8738 section 6).
+pub(super) fn identified(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let address = name.strip_suffix(".in-addr.arpa").map(|reverse| {
+        let octets: Vec<&str> = reverse.split('.').rev().collect();
+        octets.join(".").parse::<IpAddr>().ok()
+    });
+    let address = address.or_else(|| {
+        name.strip_suffix(".ip6.arpa").map(|reverse| {
+            let nibbles: String = reverse.split('.').rev().collect();
+            // Each of them is one digit.
+            let is_whole = reverse.len() == 63 && nibbles.len() == 32;
+            let bits = u128::from_str_radix(&nibbles, 16).ok().filter(|_| is_whole);
+            bits.map(|bits| IpAddr::from(bits.to_be_bytes()))
+        })
+    });
+    address.flatten().map_or(name, |ip| ip.to_string())
+}
+
+/// The name under which an address is asked for in a handshake, which [`tls_answer`] understands.
+pub fn reverse_name(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(ip) => {
+            let nibbles = ip.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
+        }
+    }
 }
 
 fn open_for(name: &str) -> Vec<Arc<Open>> {
@@ -268,6 +301,14 @@ mod tests {
         let _tls = show(challenge("tls-alpn-01", "a.alpn.test", "t1")).unwrap();
         assert_eq!(tls_answer("A.alpn.test").unwrap().alpn_protocols, [ACME_TLS]);
         assert!(tls_answer("b.alpn.test").is_none());
+        for ip in ["192.0.2.7", "2001:db8::7"] {
+            let _ip = show(challenge("tls-alpn-01", ip, "t1")).unwrap();
+            assert!(tls_answer(&reverse_name(ip.parse().unwrap())).is_some(), "{ip}");
+        }
+        let odd = ["7.2.0.192.in-addr.arpa.x", "2.0.192.in-addr.arpa", "x.ip6.arpa", "a.test", "ip6.arpa"];
+        for name in odd {
+            assert_eq!(identified(name), name);
+        }
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl ConnectionPolicies {
         if let Some(config) = challenges::tls_answer(name) {
             return Selected::Ready(config);
         }
-        let (shared, name) = (self.challenges.clone(), name.to_owned());
+        let (shared, name) = (self.challenges.clone(), challenges::identified(name));
         Selected::Later(Box::pin(async move {
             let challenge = shared.find("tls-alpn-01", &name).await?;
             challenges::server_config(&challenge).ok()

@@ -23,7 +23,7 @@ use super::orders::{Seen, Way};
 use super::problem::{Kind, Problem};
 use crate::dns::Resolver;
 use crate::fetch;
-use crate::tls::challenges::{ACME_TLS, HTTP_PATH};
+use crate::tls::challenges::{ACME_TLS, HTTP_PATH, reverse_name};
 use crate::tls::issuance::Ports;
 use crate::tls::{TlsError, Trust, own_client_config};
 
@@ -171,20 +171,6 @@ fn redirected(response: &Response<Bytes>, from: &str) -> Option<Result<String, S
         Some(elsewhere) => Some(Ok(format!("{scheme}://{elsewhere}"))),
         None if next.starts_with('/') => Some(Ok(format!("{scheme}://{host}{next}"))),
         None => bad(),
-    }
-}
-
-/// The name under which an address is asked for in a handshake (RFC 8738 section 6).
-fn reverse_name(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-        }
-        IpAddr::V6(ip) => {
-            let nibbles = ip.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
-            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
-        }
     }
 }
 

@@ -294,3 +294,84 @@ async fn read(body: Body) -> Result<Bytes, HandlerError> {
         HandlerError::new(status, error)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::pki::Pki;
+    use crate::modules;
+    use crate::tls::{App, FileStorage};
+
+    fn handler(fields: &Value) -> Result<Box<dyn Handler>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = modules::registry();
+        let storage = FileStorage::shared(folder.path());
+        let tls = App::provision(None, Some(&Pki::default()), storage, &registry.tls).unwrap();
+        let mut ctx = Provision::new(&registry.handlers, &registry.matchers).with_tls(Arc::new(tls));
+        ctx.handler(&ModuleJson::new(HANDLER_TAG, NAME, fields)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused_by_name() {
+        for (fields, expected) in [
+            (json!({"ca": "other"}), "id: other"),
+            (json!({"challenges": ["http-01", "device-attest-01"]}), "\"device-attest-01\" is not supported"),
+            (json!({"policy": {"deny": {"domains": ["a.*.test"]}}}), "\"a.*.test\""),
+            (json!({"policy": {"allow": {"ip_ranges": ["a.test"]}}}), "\"a.test\""),
+            (json!({"policy": {"allow": {"emails": []}}}), "emails"),
+            (json!({"lifetime": "168h"}), "less than intermediate"),
+            (json!({"path_prefix": "acme/"}), "path_prefix"),
+            (json!({"resolvers": ["192.0.2.1:1-3"]}), "exactly one"),
+            (json!({"unknown": 1}), "unknown"),
+        ] {
+            let error = handler(&fields).err().unwrap_or_else(|| panic!("{fields}"));
+            assert!(error.contains(expected), "{fields}: {error}");
+        }
+    }
+
+    fn answered(handler: &dyn Handler, mut x: Exchange) -> Option<(u16, String, String)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(async {
+            match handler.handle(&mut x) {
+                Step::Now(outcome) => outcome,
+                Step::Later(outcome) => outcome.await,
+            }
+        });
+        match outcome {
+            Outcome::Next => None,
+            Outcome::Respond(response) => {
+                let (parts, body) = response.into_parts();
+                let Body::Full(body) = body else {
+                    return Some((parts.status.as_u16(), String::new(), String::new()));
+                };
+                let kind = parts.headers["content-type"].to_str().unwrap().to_owned();
+                Some((parts.status.as_u16(), kind, String::from_utf8(body.to_vec()).unwrap()))
+            }
+            Outcome::Fail(error) => Some((error.status.as_u16(), String::new(), error.to_string())),
+            _ => panic!("neither an answer nor none"),
+        }
+    }
+
+    #[test]
+    fn what_is_below_the_prefix_is_the_servers() {
+        let handler = handler(&json!({"path_prefix": "/pki", "challenges": [" HTTP-01 "]})).unwrap();
+        let get = |path: &str| answered(&*handler, Exchange::get(path, &[("host", "ca.test")]));
+        assert!(get("/").is_none() && get("/acme/local/directory").is_none());
+        let (status, kind, text) = get("/pki/local/directory").unwrap();
+        assert_eq!((status, kind.as_str()), (200, "application/json"));
+        assert!(text.contains("\"newOrder\":\"https://ca.test/pki/local/new-order\""), "{text}");
+        assert_eq!(get("/pki/local/x").unwrap().0, 404);
+        assert_eq!(get("/pki/other/directory").unwrap().0, 404);
+        assert_eq!(get("/pki/local/new-nonce").unwrap().0, 204);
+        assert_eq!(get("/pki/local/new-order").unwrap().0, 405);
+        let post = |body: Vec<u8>| {
+            let request = http::Request::post("/pki/local/new-order").body(Body::from(body)).unwrap();
+            answered(&*handler, Exchange::for_test(request)).unwrap()
+        };
+        let (status, kind, _) = post(b"{}".to_vec());
+        assert_eq!((status, kind.as_str()), (400, "application/problem+json"));
+        assert_eq!(post(vec![b'x'; MESSAGE_BYTES_MAX + 1]).0, 413);
+    }
+}

@@ -1,5 +1,6 @@
 //! Certificates from an authority that speaks ACME: a real one, on loopback.
 
+mod own_server;
 mod pebble;
 
 use std::fs;
