@@ -129,7 +129,7 @@ impl Server {
     }
 
     /// The key of a message that shows it, and has signed it.
-    pub(super) fn key<'m>(message: &'m Message) -> Result<&'m Jwk, Problem> {
+    pub(super) fn key(message: &Message) -> Result<&Jwk, Problem> {
         let key = message.header.jwk.as_ref();
         let key = key.ok_or_else(|| Problem::malformed("jwk expected in protected header"))?;
         message.verify(key)?;
