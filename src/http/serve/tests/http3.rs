@@ -334,6 +334,8 @@ fn a_client_whose_address_changes_has_to_come_anew() {
         slow.finish().await.unwrap();
         slow
     });
+    // It is to be there before the address changes.
+    std::thread::sleep(SOON);
     let socket = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
     let endpoint = client.endpoint.clone();
     client.run(async move { endpoint.rebind(socket) }).unwrap();
