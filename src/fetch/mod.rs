@@ -16,7 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 
 /// Connecting must be done within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -81,6 +81,15 @@ impl Client {
         Self { inner, timeout: EXCHANGE_TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX }
     }
 
+    /// A client for what is at one address. Without TLS there it needs to trust nobody, and `tls` is not asked whom.
+    ///
+    /// # Errors
+    /// That of `tls`.
+    pub fn to<E>(address: &str, tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>) -> Result<Self, E> {
+        let is_plain = address.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
+        Ok(Self::new(if is_plain { trusting_nobody() } else { tls()? }))
+    }
+
     /// The same with another deadline for each exchange.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -120,6 +129,15 @@ impl Client {
     }
 }
 
+/// How to speak TLS with nobody at all.
+fn trusting_nobody() -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("invariant: the provider has suites for its own versions");
+    Arc::new(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 /// An error with its causes, since hyper's own say little.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -137,20 +155,21 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rustls::RootCertStore;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
 
     fn client() -> Client {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        Client::new(Arc::new(config))
+        Client::to("http://a.test", || -> Result<_, ()> { panic!("nobody needs it") }).unwrap()
+    }
+
+    #[test]
+    fn whom_to_trust_is_asked_for_tls_alone() {
+        for address in ["https://a.test", "HTTPS://a.test", "a.test"] {
+            assert_eq!(Client::to(address, || Err("asked")).unwrap_err(), "asked", "{address}");
+        }
+        assert!(Client::to("HTTP://a.test", || Err("asked")).is_ok());
     }
 
     /// What the client gets from a server that answers like this.

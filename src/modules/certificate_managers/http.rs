@@ -56,7 +56,8 @@ fn provision(
     }
     let url = expand(&url).into_owned();
     with_query(&url, &[]).map_err(TlsError::Invalid)?;
-    Ok(Arc::new(ByHttp { url, client: Client::new(context.client_config(&[])?) }))
+    let client = Client::to(&url, || context.client_config(&[]))?;
+    Ok(Arc::new(ByHttp { url, client }))
 }
 
 impl CertificateManager for ByHttp {

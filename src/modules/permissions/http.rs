@@ -48,7 +48,7 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn P
     let Settings { endpoint } = json.decode(PERMISSION_TAG)?;
     let endpoint = expand(&endpoint).into_owned();
     with_query(&endpoint, &[]).map_err(TlsError::Invalid)?;
-    let client = Client::new(context.client_config(&[])?).with_timeout(TIMEOUT);
+    let client = Client::to(&endpoint, || context.client_config(&[]))?.with_timeout(TIMEOUT);
     Ok(Arc::new(ByHttp { endpoint, client }))
 }
 

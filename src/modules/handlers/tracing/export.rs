@@ -9,18 +9,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
-use tokio_rustls::TlsConnector;
 
 use super::otlp;
 use super::settings::Settings;
 use super::span::{Span, Spans};
+use crate::fetch::{Client, FetchError};
 use crate::http::{PRODUCT, Provision, ProvisionError};
 use crate::tls::ClientOptions;
 
@@ -30,8 +26,6 @@ const QUEUE_SPANS_MAX: usize = 2048;
 const BATCH_SPANS_MAX: usize = 512;
 /// A batch must be sent and answered within this time.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer may have this many bytes; nobody reads it.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The way from requests to the collector.
 struct Queue {
@@ -62,12 +56,8 @@ pub(super) fn dropped() {
 /// Why a batch did not arrive.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
-    #[error("connecting: {0}")]
-    Connect(#[from] std::io::Error),
-    #[error("{0}")]
-    Exchange(#[from] hyper::Error),
-    #[error("it took too long")]
-    Timeout,
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     #[error("the collector answers {0}")]
     Refused(StatusCode),
 }
@@ -79,14 +69,12 @@ enum SendError {
 pub(super) fn provision(ctx: &mut Provision<'_>) -> Result<Option<Spans>, ProvisionError> {
     let variable = |name: &str| std::env::var_os(name).unwrap_or_default().to_string_lossy().into_owned();
     let Some(settings) = Settings::read(&variable)? else { return Ok(None) };
-    let tls = match settings.endpoint.scheme_str() {
-        Some("https") => {
-            let config = ctx.tls()?.client_config(&ClientOptions::default());
-            Some(config.map_err(|error| ProvisionError::invalid(error.to_string()))?)
-        }
-        _ => None,
+    let tls = || {
+        let config = ctx.tls()?.client_config(&ClientOptions::default());
+        config.map_err(|error| ProvisionError::invalid(error.to_string()))
     };
-    let collector = Arc::new(Collector { settings, tls: tls.map(TlsConnector::from) });
+    let client = Client::to(&settings.endpoint.to_string(), tls)?.with_timeout(SEND_TIMEOUT);
+    let collector = Arc::new(Collector { settings, client });
     let last = collector.clone();
     ctx.run_at_the_end(async move {
         let mut waiting = QUEUE.waiting.lock().await;
@@ -118,7 +106,7 @@ impl Waiting {
 
 struct Collector {
     settings: Settings,
-    tls: Option<TlsConnector>,
+    client: Client,
 }
 
 impl Collector {
@@ -143,9 +131,8 @@ impl Collector {
     async fn send_batch(&self, waiting: &mut Waiting) {
         let batch = &waiting.batch;
         let body = Bytes::from(otlp::request(&self.settings.resource, batch));
-        let sent = tokio::time::timeout(SEND_TIMEOUT, self.send(body)).await;
         let endpoint = &self.settings.endpoint;
-        if let Err(error) = sent.unwrap_or(Err(SendError::Timeout)) {
+        if let Err(error) = self.send(body).await {
             let spans = batch.len();
             tracing::error!(target: "tracing", %endpoint, spans, %error, "spans could not be sent");
         }
@@ -157,54 +144,21 @@ impl Collector {
     }
 
     async fn send(&self, body: Bytes) -> Result<(), SendError> {
-        let endpoint = &self.settings.endpoint;
-        let host = endpoint.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = endpoint.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let stream = TcpStream::connect((host, port)).await?;
-        match &self.tls {
-            Some(tls) => {
-                let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-                self.exchange(tls.connect(name, stream).await?, body).await
-            }
-            None => self.exchange(stream, body).await,
-        }
+        // What it says does not matter, but that it has said it does.
+        let status = self.client.send(self.request(body)).await?.status();
+        if status.is_success() { Ok(()) } else { Err(SendError::Refused(status)) }
     }
 
-    async fn exchange<S>(&self, stream: S, body: Bytes) -> Result<(), SendError>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let exchange = async {
-            let answer = sender.send_request(self.request(body)).await?;
-            let status = answer.status();
-            // What it says does not matter, but that it has said it does.
-            _ = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-            if status.is_success() { Ok(()) } else { Err(SendError::Refused(status)) }
-        };
-        tokio::select! {
-            sent = exchange => sent,
-            ended = connection => Err(ended.err().map_or(SendError::Timeout, SendError::Exchange)),
-        }
-    }
-
-    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
-        let endpoint = &self.settings.endpoint;
-        let mut request = Request::new(Full::new(body));
+    fn request(&self, body: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = endpoint.path_and_query().cloned().map(Into::into).unwrap_or_default();
+        *request.uri_mut() = self.settings.endpoint.clone();
         let headers = request.headers_mut();
         for (name, value) in &self.settings.headers {
             headers.insert(name, value.clone());
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
-        let host = endpoint.authority().map(|authority| authority.as_str()).unwrap_or_default();
-        // After an `@` stands what the address is.
-        let host = host.rsplit('@').next().unwrap_or_default();
-        if let Ok(host) = HeaderValue::from_str(host) {
-            headers.insert(HOST, host);
-        }
         request
     }
 }
