@@ -31,6 +31,8 @@ use crate::tls::{TlsError, Trust, own_client_config};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// So often may an answer send us elsewhere, as in Caddy.
 const REDIRECTS_MAX: usize = 10;
+/// An address may have so many bytes.
+const ADDRESS_BYTES_MAX: usize = 2 * 1024;
 /// An answer may have so many bytes. The right one has about a hundred.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// The extension that shows a challenge's answer (RFC 8737 section 3).
@@ -81,23 +83,39 @@ impl Looker {
         };
         let port = if self.ports.http == 80 { String::new() } else { format!(":{}", self.ports.http) };
         let mut address = format!("http://{host}{port}{HTTP_PATH}{token}");
-        for _ in 0..=REDIRECTS_MAX {
+        for hop in 0..=REDIRECTS_MAX {
+            // Where we are sent may be what the client can't reach: of that it learns no more than this.
+            let elsewhere = |why: String| match hop {
+                0 => unreachable(why),
+                _ => unreachable("what it redirects to does not show the key authorization".into()),
+            };
             let response = match self.client.get(&address).await {
                 Ok(response) => response,
-                Err(error) => return unreachable(format!("GET {address}: {error}")),
+                Err(error) => return elsewhere(format!("GET {address}: {error}")),
             };
             match redirected(&response, &address) {
+                Some(Ok(next)) if !self.may_follow(&next) => {
+                    return unreachable("it redirects to another port than those of HTTP and HTTPS".into());
+                }
                 Some(Ok(next)) => address = next,
-                Some(Err(problem)) => return unreachable(problem),
+                Some(Err(problem)) => return elsewhere(problem),
                 None if response.status().as_u16() >= 400 => {
-                    return unreachable(format!("GET {address}: status {}", response.status().as_u16()));
+                    return elsewhere(format!("GET {address}: status {}", response.status().as_u16()));
                 }
                 // What was there instead is nobody's business: a redirect may lead to what is not public.
                 None if response.body().trim_ascii() == answer.as_bytes() => return Seen::Right,
+                None if hop > 0 => return elsewhere(String::new()),
                 None => return wrong(format!("GET {address}: the key authorization does not match")),
             }
         }
         unreachable(format!("more than {REDIRECTS_MAX} redirects"))
+    }
+
+    /// Whether a redirect leads to a port of HTTP or HTTPS: others are not the public's.
+    fn may_follow(&self, address: &str) -> bool {
+        let Ok(uri) = address.parse::<http::Uri>() else { return false };
+        let port = uri.port_u16();
+        port.is_none_or(|port| [80, 443, self.ports.http, self.ports.https].contains(&port))
     }
 
     async fn look_by_tls(&self, identifier: &Identifier, answer: &str) -> Seen {
@@ -160,7 +178,10 @@ fn redirected(response: &Response<Bytes>, from: &str) -> Option<Result<String, S
         return None;
     }
     let next = response.headers().get(LOCATION).and_then(|location| location.to_str().ok())?;
-    let bad = || Some(Err(format!("{from} redirects to {next:?}")));
+    let bad = || Some(Err(format!("{from} redirects to something else")));
+    if next.len() > ADDRESS_BYTES_MAX {
+        return bad();
+    }
     if next.starts_with("http://") || next.starts_with("https://") {
         return Some(Ok(next.to_owned()));
     }

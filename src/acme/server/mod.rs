@@ -31,7 +31,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use look::Looker;
 pub use orders::Way;
@@ -52,7 +52,7 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// So many messages are dealt with at once; others wait.
 const MESSAGES_AT_ONCE_MAX: usize = 32;
 /// So many challenges are looked at at once; others wait.
-const LOOKS_AT_ONCE_MAX: usize = 64;
+const LOOKS_AT_ONCE_MAX: usize = 8;
 /// Nobody waits longer for a turn.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a client that has reached a limit had better wait. Seconds.
@@ -103,8 +103,8 @@ struct State {
     orders: Mutex<Orders>,
     /// Whoever changes an account or a certificate holds it.
     records: Turn,
-    messages: Semaphore,
-    looks: Semaphore,
+    messages: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 static STATES: Mutex<BTreeMap<String, Weak<State>>> = Mutex::new(BTreeMap::new());
@@ -115,8 +115,8 @@ impl State {
             nonces: Nonces::new(),
             orders: Mutex::default(),
             records: Turn::default(),
-            messages: Semaphore::new(MESSAGES_AT_ONCE_MAX),
-            looks: Semaphore::new(LOOKS_AT_ONCE_MAX),
+            messages: Arc::new(Semaphore::new(MESSAGES_AT_ONCE_MAX)),
+            looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE_MAX)),
         }
     }
 
@@ -211,14 +211,30 @@ impl Server {
     ) -> Result<Response<Bytes>, Problem> {
         let turn = wait_for_turn(&self.state.messages).await?;
         let (server, its_links) = (self.clone(), links.clone());
-        let dealt = blocking(move || Ok(server.deal(&place, &its_links, &request))).await;
-        let dealt = dealt.map_err(|error| Problem::internal("dealing with a message", &error))??;
-        drop(turn);
-        let mut looking = match dealt {
+        let dealt = blocking(move || {
+            // A client that leaves does not make room for its next message.
+            let _turn = turn;
+            Ok(server.deal(&place, &its_links, &request))
+        });
+        let dealt = dealt.await.map_err(|error| Problem::internal("dealing with a message", &error))??;
+        let looking = match dealt {
             Dealt::Answer(response) => return Ok(response),
             Dealt::Look(looking) => looking,
         };
-        let _turn = wait_for_turn(&self.state.looks).await?;
+        let turn = wait_for_turn(&self.state.looks).await?;
+        let (look, account) = (looking.look.clone(), looking.account.clone());
+        let server = self.clone();
+        // Once begun it goes on to its end: a client that leaves can't have us look again and again.
+        let looked = tokio::spawn(async move {
+            let _turn = turn;
+            server.look(looking).await;
+        });
+        looked.await.map_err(|_| Problem::new(Kind::ServerInternal, ""))?;
+        self.challenge_answer((&look.authorization, &look.challenge), &account, &links)
+    }
+
+    /// Looks at a challenge, and notes what was seen.
+    async fn look(&self, mut looking: Looking) {
         let look = looking.look.clone();
         let seen = self.looker.look(look.way, &look.identifier, &look.token, &looking.answer).await;
         if let Seen::Wrong(problem) | Seen::Nothing(problem) = &seen {
@@ -228,9 +244,6 @@ impl Server {
             );
         }
         looking.seen = Some(seen);
-        let account = looking.account.clone();
-        drop(looking);
-        self.challenge_answer((&look.authorization, &look.challenge), &account, &links)
     }
 
     fn challenge_answer(
@@ -286,12 +299,12 @@ impl Drop for Looking {
     }
 }
 
-async fn wait_for_turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, Problem> {
+async fn wait_for_turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
     let busy = || {
         let problem = Problem::new(Kind::RateLimited, "the server is busy");
         problem.with_status(StatusCode::SERVICE_UNAVAILABLE)
     };
-    match tokio::time::timeout(TURN_WAIT_MAX, turns.acquire()).await {
+    match tokio::time::timeout(TURN_WAIT_MAX, turns.clone().acquire_owned()).await {
         Ok(Ok(turn)) => Ok(turn),
         // It is never closed.
         Ok(Err(_)) | Err(_) => Err(busy()),

@@ -83,10 +83,18 @@ pub(super) struct Problem {
     status: Option<StatusCode>,
 }
 
+/// So much is told of a problem.
+const WHY_CHARS_MAX: usize = 256;
+
 impl Problem {
     /// A problem, and what the client may know of it.
     pub(super) fn new(kind: Kind, why: impl Into<String>) -> Self {
-        Self { kind, why: why.into(), status: None }
+        let mut why = why.into();
+        // Some of it are strangers' words, which are kept for a while.
+        if let Some((end, _)) = why.char_indices().nth(WHY_CHARS_MAX) {
+            why.truncate(end);
+        }
+        Self { kind, why, status: None }
     }
 
     pub(super) fn malformed(why: impl Into<String>) -> Self {

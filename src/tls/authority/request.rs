@@ -134,6 +134,9 @@ pub(super) fn sign(
 ) -> Result<SignedRequest, TlsError> {
     let request = order.request;
     let not_after = order.not_after.min(issuer_not_after);
+    if not_after <= order.not_before {
+        return Err(TlsError::Invalid("the certificate would begin after the authority's end".into()));
+    }
     let mut params = dated_params(order.not_before, not_after)?;
     let short = |name: &&String| name.chars().count() <= COMMON_NAME_CHARS_MAX;
     if let Some(name) = request.common_name.as_ref().filter(short) {

@@ -34,6 +34,8 @@ pub(super) const ALPN: &[u8] = b"h3";
 /// Streams of the client's are numbered in steps of so many (RFC 9000 section 2.1).
 const STREAM_STEP: u64 = 4;
 /// A client that was told to go has this long to learn of it before its connection closes: some round
+/// A client must have left room on our control stream within this time.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 /// trips, within bounds.
 const GOODBYE_ROUND_TRIPS: u32 = 3;
 const GOODBYE_MIN: Duration = Duration::from_millis(10);
@@ -132,8 +134,8 @@ pub(super) async fn serve(connection: quinn::Connection, conn: ConnInfo, slot: A
     drop(registered);
 }
 
-async fn run(shared: &Arc<Shared>) -> Result<(), quinn::WriteError> {
-    let mut control = control::open(&shared.connection, shared.limits.head_bytes_max).await?;
+async fn run(shared: &Arc<Shared>) -> Result<(), ControlError> {
+    let mut control = in_time(control::open(&shared.connection, shared.limits.head_bytes_max)).await?;
     let mut next_stream = 0;
     let mut is_draining = false;
     loop {
@@ -160,9 +162,12 @@ async fn run(shared: &Arc<Shared>) -> Result<(), quinn::WriteError> {
             }
             Event::Drain => {
                 is_draining = true;
-                control::go_away(&mut control, next_stream).await?;
+                in_time(control::go_away(&mut control, next_stream)).await?;
             }
-            Event::Idle => return say_goodbye(shared).await,
+            Event::Idle => {
+                say_goodbye(shared).await;
+                return Ok(());
+            }
             Event::Closed => return Ok(()),
         }
     }
@@ -202,7 +207,7 @@ fn reject(mut send: quinn::SendStream, mut recv: quinn::RecvStream) {
 }
 
 /// Lets the client learn that it is to go; closing at once would take the word back.
-async fn say_goodbye(shared: &Shared) -> Result<(), quinn::WriteError> {
+async fn say_goodbye(shared: &Shared) {
     let wait = (shared.connection.rtt() * GOODBYE_ROUND_TRIPS).clamp(GOODBYE_MIN, GOODBYE_MAX);
     let leaving = async {
         while let Ok((send, recv)) = shared.connection.accept_bi().await {
@@ -210,7 +215,20 @@ async fn say_goodbye(shared: &Shared) -> Result<(), quinn::WriteError> {
         }
     };
     let _ = tokio::time::timeout(wait, leaving).await;
-    Ok(())
+}
+
+/// Why nothing can be said on our control stream.
+#[derive(Debug, thiserror::Error)]
+enum ControlError {
+    #[error(transparent)]
+    Write(#[from] quinn::WriteError),
+    #[error("the client leaves no room for a control stream")]
+    NoRoom,
+}
+
+/// Says something on our control stream, for which a client has to leave room (RFC 9114 section 6.2).
+async fn in_time<T>(saying: impl Future<Output = Result<T, quinn::WriteError>>) -> Result<T, ControlError> {
+    Ok(tokio::time::timeout(CONTROL_TIMEOUT, saying).await.map_err(|_| ControlError::NoRoom)??)
 }
 
 impl Shared {

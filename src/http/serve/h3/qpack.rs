@@ -38,6 +38,9 @@ pub(super) struct Field {
     pub(super) value: Cow<'static, [u8]>,
 }
 
+/// A section has so many fields at most, however small they are.
+const FIELDS_MAX: usize = 4096;
+
 /// Decodes a field section (RFC 9204 section 4.5) whose fields have at most `bytes_max` bytes, each
 /// counted with 32 more.
 pub(super) fn decode(section: &[u8], bytes_max: usize) -> Result<Vec<Field>, SectionError> {
@@ -54,7 +57,7 @@ pub(super) fn decode(section: &[u8], bytes_max: usize) -> Result<Vec<Field>, Sec
     while !rest.is_empty() {
         let field = field(&mut rest)?;
         bytes += field_bytes(&field.name, &field.value);
-        if bytes > bytes_max {
+        if bytes > bytes_max || fields.len() >= FIELDS_MAX {
             return Err(SectionError::TooLarge);
         }
         fields.push(field);

@@ -26,6 +26,9 @@ use crate::http::{Body, BodyError, status_text};
 /// mostly isn't; else the upstream would be announced one of unknown length.
 const END_WAIT: Duration = Duration::from_millis(100);
 
+/// A client is given the time for so many bytes at once.
+const PART_BYTES: usize = 64 * 1024;
+
 /// What a client expects that waits to be told to send its body.
 const CONTINUE: &[u8] = b"100-continue";
 
@@ -33,19 +36,30 @@ const CONTINUE: &[u8] = b"100-continue";
 /// look whole.
 struct Outgoing {
     send: quinn::SendStream,
+    clock: Arc<StreamClock>,
     is_complete: bool,
     /// What it is reset with.
     code: Code,
 }
 
 impl Outgoing {
-    fn new(send: quinn::SendStream) -> Self {
-        Self { send, is_complete: false, code: Code::RequestCancelled }
+    fn new(send: quinn::SendStream, clock: Arc<StreamClock>) -> Self {
+        Self { send, clock, is_complete: false, code: Code::RequestCancelled }
     }
 
-    async fn frame(&mut self, kind: u64, payload: Bytes) -> Result<(), quinn::WriteError> {
-        let start = frames::start(kind, payload.len()).freeze();
-        self.send.write_all_chunks(&mut [start, payload]).await
+    /// Sends a frame. The client must take each part of it in time.
+    async fn frame(&mut self, kind: u64, mut payload: Bytes) -> Result<(), quinn::WriteError> {
+        let mut start = frames::start(kind, payload.len()).freeze();
+        loop {
+            let part = payload.split_to(payload.len().min(PART_BYTES));
+            self.clock.limit_taking();
+            self.send.write_all_chunks(&mut [start, part]).await?;
+            self.clock.taken();
+            if payload.is_empty() {
+                return Ok(());
+            }
+            start = Bytes::new();
+        }
     }
 
     fn finish(&mut self) {
@@ -91,7 +105,7 @@ pub(super) async fn serve(
     recv: quinn::RecvStream,
     clock: Arc<StreamClock>,
 ) {
-    let mut out = Outgoing::new(send);
+    let mut out = Outgoing::new(send, clock.clone());
     let stopped = pin!(out.send.stopped());
     let answered = {
         let answering = pin!(answer(&shared, &mut out, recv, &clock));

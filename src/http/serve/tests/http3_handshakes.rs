@@ -124,3 +124,38 @@ fn handshakes_that_do_not_go_on_keep_nobody_out() {
     assert_eq!(client.get(&visit, "https://h/a").1, "GET /a 0");
     drop(deaf);
 }
+
+/// A client's configuration with so little room.
+fn narrow(streams: u32, stream_bytes: u32) -> quinn::ClientConfig {
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_concurrent_uni_streams(streams.into()).stream_receive_window(stream_bytes.into());
+    let mut config = config(&[b"h3"]);
+    config.transport_config(Arc::new(transport));
+    config
+}
+
+#[test]
+fn a_client_without_room_for_a_control_stream_is_closed() {
+    let gate = gate("{}");
+    let client = Client::new();
+    let connection = client.shake_hands(&gate, narrow(0, 64 * 1024), "h").unwrap();
+    let closed = client.run(async move { connection.closed().await });
+    assert!(matches!(closed, quinn::ConnectionError::ApplicationClosed(_)), "{closed}");
+}
+
+#[test]
+fn an_answer_whose_head_is_not_taken_is_reset() {
+    let gate = gate(r#"{"write_idle_timeout": 1000000000}"#);
+    let client = Client::new();
+    // Room for our settings, and then for nothing.
+    let connection = client.shake_hands(&gate, narrow(8, 16), "h").unwrap();
+    let reset = client.run(async move {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        // GET https://h/ in HEADERS, by the static table (RFC 9204 appendix A).
+        let section = [0, 0, 0xc0 | 17, 0xc0 | 23, 0xc0 | 1, 0x50, 1, b'h'];
+        send.write_all(&[&[1, section.len() as u8][..], &section].concat()).await.unwrap();
+        send.finish().unwrap();
+        recv.received_reset().await.unwrap()
+    });
+    assert!(reset.is_some(), "it ended as if all had been well");
+}
