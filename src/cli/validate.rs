@@ -31,6 +31,10 @@ port: reads it, adapts it, loads its certificates, and builds its servers.";
         let file = source_or_default(self.source.config.as_deref())?;
         let loaded = source::load(&modules::registry(), Some(file), self.source.adapter.as_deref())?;
         failure::warn_of(&loaded.warnings);
+        if loaded.json.is_null() {
+            // `run` starts with none; whoever asks whether one is valid has lost it.
+            return Err(Failure::other(format!("decoding config: EOF: {} is empty", file.display())));
+        }
         check(&loaded.json, loaded.origin.as_ref())?;
         print("Valid configuration")
     }

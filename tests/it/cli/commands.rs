@@ -151,6 +151,9 @@ fn validate_builds_everything_and_opens_nothing() {
     }
     place.write("tls.json", r#"{"apps": {"tls": {"certificates": {"load_files": [{"certificate": "gone.crt", "key": "gone.key"}]}}}}"#);
     assert!(place.refused(&["validate", "--config", "tls.json"]).contains("gone.crt"));
+    place.write("empty.json", "");
+    let error = place.refused(&["validate", "--config", "empty.json"]);
+    assert!(error.contains("decoding config: EOF: empty.json is empty"), "{error}");
     place.write("Caddyfile", "https://localhost:8443 {\n\ttls gone.crt gone.key\n}\n");
     place.ok(&["adapt"]);
     let output = place.tollgate(&["adapt", "--validate"]);
