@@ -12,7 +12,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::client::Carrier;
-use super::issuer::{Settings, explain};
+use super::issuer::Settings;
+use super::order::OrderError;
 use crate::tls::issuance::{IssueError, KeyPem};
 use crate::tls::{Lease, SharedStorage, TlsError, blocking, safe};
 
@@ -61,7 +62,7 @@ impl Accounts {
         directory: &str,
         settings: &Settings,
         carrier: &Carrier,
-    ) -> Result<Known, IssueError> {
+    ) -> Result<Known, OrderError> {
         if let Some(key) = &settings.account_key {
             return look_up(directory, key, carrier).await;
         }
@@ -126,7 +127,7 @@ impl Accounts {
         email: &str,
         settings: &Settings,
         carrier: &Carrier,
-    ) -> Result<Known, IssueError> {
+    ) -> Result<Known, OrderError> {
         let contact = format!("mailto:{email}");
         let contact = if email.is_empty() { Vec::new() } else { vec![contact.as_str()] };
         let wish =
@@ -143,7 +144,7 @@ impl Accounts {
         let builder = Account::builder_with_http(Box::new(carrier.clone()));
         let made = builder.create(&wish, directory.to_owned(), external.as_ref()).await;
         let (account, credentials) =
-            made.map_err(|error| explain("registering an account", error, carrier))?;
+            made.map_err(|error| OrderError::new("registering an account", error, carrier))?;
         let key = credentials.private_key().clone_key();
         let location = account.id().to_owned();
         tracing::info!(target: "tls.issuance.acme", contact = email, location, "new ACME account registered");
@@ -212,22 +213,22 @@ async fn restore(
     directory: &str,
     (registration, pem): (Registration, KeyPem),
     carrier: &Carrier,
-) -> Result<Known, IssueError> {
+) -> Result<Known, OrderError> {
     let key = key_of_pem(&pem)?;
     let builder = Account::builder_with_http(Box::new(carrier.clone()));
     let account =
         builder.from_parts(registration.location.clone(), key.clone_key(), directory.to_owned()).await;
-    let account = account.map_err(|error| explain("asking for the directory", error, carrier))?;
+    let account = account.map_err(|error| OrderError::new("asking for the directory", error, carrier))?;
     Ok(Known { account, location: registration.location, key })
 }
 
 /// The account of a configured key, which the authority must know already.
-async fn look_up(directory: &str, pem: &KeyPem, carrier: &Carrier) -> Result<Known, IssueError> {
+async fn look_up(directory: &str, pem: &KeyPem, carrier: &Carrier) -> Result<Known, OrderError> {
     let key = key_of_pem(pem)?;
     let own = Key::from_pkcs8_der(key.clone_key()).map_err(|error: Error| IssueError::new(error))?;
     let builder = Account::builder_with_http(Box::new(carrier.clone()));
     let found = builder.from_key((own, PrivateKeyDer::Pkcs8(key.clone_key())), directory.to_owned()).await;
-    let (account, _) = found.map_err(|error| explain("looking up the account", error, carrier))?;
+    let (account, _) = found.map_err(|error| OrderError::new("looking up the account", error, carrier))?;
     let location = account.id().to_owned();
     Ok(Known { account, location, key })
 }

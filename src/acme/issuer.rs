@@ -30,7 +30,7 @@ const DEFAULT_TEST_DIRECTORY: &str = "https://acme-staging-v02.api.letsencrypt.o
 /// How long an authority may take to look, or to sign, unless said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// So often an order is begun anew at once if the authority has no patience with our messages' numbers.
-const NONCE_ATTEMPTS: usize = 4;
+const NONCE_ATTEMPTS: usize = 8;
 /// So much of what an authority says is told.
 pub(super) const PROBLEM_CHARS_MAX: usize = 500;
 /// Authorities that certify addresses, and those that don't.
@@ -187,25 +187,31 @@ impl AcmeIssuer {
         loop {
             // What is seen beside the messages is one order's.
             let carrier = Carrier::new(self.client.clone());
-            let known = accounts.get(directory, &self.settings, &carrier).await?;
-            let attempt =
-                Attempt { issuer: self, known: &known, carrier: &carrier, directory, wanted: order };
-            let error = match self.try_ways(&attempt).await {
-                Ok(issued) => return Ok(issued),
-                Err(error) => error,
+            let (error, location) = match accounts.get(directory, &self.settings, &carrier).await {
+                Err(error) => (error, None),
+                Ok(known) => {
+                    let attempt =
+                        Attempt { issuer: self, known: &known, carrier: &carrier, directory, wanted: order };
+                    match self.try_ways(&attempt).await {
+                        Ok(issued) => return Ok(issued),
+                        Err(error) => (error, Some(known.location)),
+                    }
+                }
             };
             attempts += 1;
-            match error {
-                OrderError::NoAccount(_) if !forgotten && self.settings.account_key.is_none() => {
+            match (error, location) {
+                (OrderError::NoAccount(_), Some(location))
+                    if !forgotten && self.settings.account_key.is_none() =>
+                {
                     tracing::warn!(
-                        target: "tls.issuance.acme", directory, account = known.location,
+                        target: "tls.issuance.acme", directory, account = location,
                         "ACME account does not exist on server; attempting to recreate"
                     );
-                    accounts.forget(&self.settings, &known.location).await?;
+                    accounts.forget(&self.settings, &location).await?;
                     forgotten = true;
                 }
-                OrderError::Nonce(_) if attempts < NONCE_ATTEMPTS => {}
-                error => return Err(error.into_inner()),
+                (OrderError::Nonce(_), _) if attempts < NONCE_ATTEMPTS => {}
+                (error, _) => return Err(error.into_inner()),
             }
         }
     }
@@ -271,7 +277,8 @@ impl Issuer for AcmeIssuer {
         Some(Box::pin(async move {
             let carrier = Carrier::new(self.client.clone());
             let accounts = Accounts::new(self.storage.clone(), &self.key);
-            let known = accounts.get(&self.settings.directory, &self.settings, &carrier).await?;
+            let known = accounts.get(&self.settings.directory, &self.settings, &carrier).await;
+            let known = known.map_err(OrderError::into_inner)?;
             ask(&known, leaf).await.map_err(|error| explain("asking when to renew", error, &carrier))
         }))
     }

@@ -17,8 +17,8 @@ use super::client::Carrier;
 use super::dns01::{Dns01, DnsError, Presented};
 use super::issuer::{AcmeIssuer, PROBLEM_CHARS_MAX, explain};
 use super::show::{self, Way, show};
-use crate::tls::challenges;
 use crate::tls::issuance::{IssueError, Issued, Order};
+use crate::tls::{TlsError, challenges};
 
 /// How soon to ask again whether the authority is done, and how much longer each time.
 const POLL: RetryPolicy = RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5);
@@ -37,7 +37,7 @@ pub(super) enum OrderError {
 }
 
 impl OrderError {
-    fn new(doing: &str, error: Error, carrier: &Carrier) -> Self {
+    pub(super) fn new(doing: &str, error: Error, carrier: &Carrier) -> Self {
         let kind = match &error {
             Error::Api(Problem { r#type: Some(kind), .. }) => kind.rsplit(':').next().map(str::to_owned),
             _ => None,
@@ -57,6 +57,12 @@ impl OrderError {
         match self {
             Self::NoAccount(error) | Self::Nonce(error) | Self::NotShown(error) | Self::Other(error) => error,
         }
+    }
+}
+
+impl From<TlsError> for OrderError {
+    fn from(error: TlsError) -> Self {
+        Self::Other(error.into())
     }
 }
 

@@ -17,7 +17,7 @@ use super::unsupported;
 use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run, status_text};
 use crate::config;
 use crate::tls;
-use crate::tls::challenges::HTTP_PATH;
+use crate::tls::challenges::{self, HTTP_PATH};
 
 /// The name under which the product answers, in `Server` and `Via`.
 pub const PRODUCT: &str = "Tollgate";
@@ -208,7 +208,7 @@ async fn challenge_answer(tls: &tls::App, x: &mut Exchange) -> Option<Response> 
         return None;
     }
     let (host, path) = (x.hostname().to_owned(), x.uri.path().to_owned());
-    let (answer, distributed) = match tls.challenge_answer(&host, &path) {
+    let (answer, distributed) = match challenges::http_answer(&host, &path) {
         Some(answer) => (answer, false),
         None => (tls.shared_challenge_answer(&host, &path).await?, true),
     };

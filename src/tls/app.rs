@@ -161,13 +161,8 @@ impl App {
         }
     }
 
-    /// The answer to an authority that asks by `GET` for this path of this host (without port) whether
-    /// the name is ours, if this process shows it one.
-    pub fn challenge_answer(&self, host: &str, path: &str) -> Option<String> {
-        challenges::http_answer(host, path)
-    }
-
-    /// The same from what other instances have left in the storage.
+    /// The answer to an authority that asks by `GET` for this path of this host (without port) whether the name is ours,
+    /// from what other instances have left in the storage; what this process shows is [`challenges::http_answer`]'s.
     pub async fn shared_challenge_answer(&self, host: &str, path: &str) -> Option<String> {
         let token = path.strip_prefix(challenges::HTTP_PATH)?;
         let found = self.challenges.clone().find("http-01", host).await?;

@@ -138,10 +138,7 @@ fn leaves(
                 sets.push(set);
             }
             other => {
-                return Err(TlsError::Invalid(format!(
-                    "getting module named 'tls.client_auth.verifier.{other}': module not registered: \
-                     tls.client_auth.verifier.{other}"
-                )));
+                return Err(TlsError::unknown_module("tls.client_auth.verifier", other));
             }
         }
     }
@@ -197,10 +194,7 @@ fn load_leaves(loader: &ModuleJson, sources: Sources<'_>) -> Result<Vec<Certific
             let storage = own.as_ref().unwrap_or(sources.storage);
             certificates.iter().map(|key| chain_from_pem(&storage.load(&expand(key))?, key)).collect()
         }
-        other => Err(TlsError::Invalid(format!(
-            "getting module named 'tls.leaf_cert_loader.{other}': module not registered: \
-             tls.leaf_cert_loader.{other}"
-        ))),
+        other => Err(TlsError::unknown_module("tls.leaf_cert_loader", other)),
     };
     Ok(lists?.concat())
 }

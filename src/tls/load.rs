@@ -60,9 +60,7 @@ pub(super) fn load(loader: &str, json: &Value, storage: &dyn Storage) -> Result<
             };
             pairs.iter().enumerate().map(load).collect()
         }
-        other => Err(TlsError::Invalid(format!(
-            "getting module named 'tls.certificates.{other}': module not registered: tls.certificates.{other}"
-        ))),
+        other => Err(TlsError::unknown_module("tls.certificates", other)),
     }
 }
 

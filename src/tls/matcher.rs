@@ -95,10 +95,7 @@ impl Matcher {
                 Self::LocalIp { ranges: parse_ranges(&ranges).map_err(invalid)? }
             }
             _ => {
-                return Err(TlsError::Invalid(format!(
-                    "getting module named 'tls.handshake_match.{name}': module not registered: \
-                     tls.handshake_match.{name}"
-                )));
+                return Err(TlsError::unknown_module("tls.handshake_match", name));
             }
         })
     }

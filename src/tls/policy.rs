@@ -112,12 +112,15 @@ impl ConnectionPolicies {
         {
             return self.select_challenge(name);
         }
-        let Some(config) = self.select_now(hello, ends) else { return Selected::Refused };
         let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
-        let name = match self.matching(&name, ends) {
-            Some(policy) if name.is_empty() => policy.name_of_nameless(ends),
-            _ => name,
+        let Some(policy) = self.matching(&name, ends).filter(|policy| !policy.drop) else {
+            return Selected::Refused;
         };
+        let config = policy.config(hello, &name, ends);
+        if !self.automation.gets_on_demand() {
+            return Selected::Ready(config);
+        }
+        let name = if name.is_empty() { policy.name_of_nameless(ends) } else { name };
         match self.automation.at_handshake(&name, || Hello::new(hello, ends)) {
             None => Selected::Ready(config),
             Some(waiting) => Selected::Later(Box::pin(async move {
@@ -144,26 +147,6 @@ impl ConnectionPolicies {
             let challenge = shared.find("tls-alpn-01", &name).await?;
             challenges::server_config(&challenge).ok()
         }))
-    }
-
-    /// How to answer a handshake with the certificates that are at hand; `None` to refuse it.
-    pub fn select_now(&self, hello: &ClientHello<'_>, ends: Ends) -> Option<Arc<ServerConfig>> {
-        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
-        let policy = self.matching(&name, ends).filter(|policy| !policy.drop)?;
-        let config = match provider::prefers_chacha(hello.cipher_suites()) {
-            true => &policy.chacha_first,
-            false => &policy.aes_first,
-        };
-        // A client that connects by address names no server, so its certificate goes by our address.
-        let local = ends.local.map(|local| local.ip().to_canonical());
-        match local.filter(|local| name.is_empty() && policy.resolver.knows_address(*local)) {
-            None => Some(config.clone()),
-            local => {
-                let mut config = ServerConfig::clone(config);
-                config.cert_resolver = Arc::new(Resolver { local, ..policy.resolver.clone() });
-                Some(Arc::new(config))
-            }
-        }
     }
 
     /// The first policy that matches, of those that may.
@@ -193,9 +176,7 @@ impl Policy {
     ) -> Result<Self, TlsError> {
         if let Some(module) = &config.handshake_context {
             let name = module.name("module")?;
-            return Err(TlsError::Invalid(format!(
-                "getting module named 'tls.context.{name}': module not registered: tls.context.{name}"
-            )));
+            return Err(TlsError::unknown_module("tls.context", name));
         }
         let criteria = config.certificate_selection.as_ref().map(Criteria::new).transpose()?;
         let resolver = Resolver {
@@ -213,6 +194,24 @@ impl Policy {
             aes_first,
             chacha_first,
         })
+    }
+
+    /// How to answer a client that asks for `name`, with the certificates that are at hand.
+    fn config(&self, hello: &ClientHello<'_>, name: &str, ends: Ends) -> Arc<ServerConfig> {
+        let config = match provider::prefers_chacha(hello.cipher_suites()) {
+            true => &self.chacha_first,
+            false => &self.aes_first,
+        };
+        // A client that connects by address names no server, so its certificate goes by our address.
+        let local = ends.local.map(|local| local.ip().to_canonical());
+        match local.filter(|local| name.is_empty() && self.resolver.knows_address(*local)) {
+            None => config.clone(),
+            local => {
+                let mut config = ServerConfig::clone(config);
+                config.cert_resolver = Arc::new(Resolver { local, ..self.resolver.clone() });
+                Arc::new(config)
+            }
+        }
     }
 
     /// What a client that names no server is taken to ask for.

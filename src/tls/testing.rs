@@ -9,7 +9,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConnection, SignatureScheme,
 };
 
-use super::{ConnectionPolicies, Ends, provider};
+use super::{ConnectionPolicies, Ends, Selected, provider};
 
 /// Takes any certificate.
 pub(super) fn careless_verifier() -> Arc<dyn ServerCertVerifier> {
@@ -41,7 +41,7 @@ pub(super) fn handshake(
     let mut acceptor = Acceptor::default();
     acceptor.read_tls(&mut hello.as_slice()).unwrap();
     let accepted = acceptor.accept().map_err(|(error, _)| Some(error))?.expect("a whole hello");
-    let config = policies.select_now(&accepted.client_hello(), ends).ok_or(None)?;
+    let Selected::Ready(config) = policies.select(&accepted.client_hello(), ends) else { return Err(None) };
     let mut server = accepted.into_connection(config).map_err(|(error, _)| Some(error))?;
     let mut buffer = Vec::new();
     while server.wants_write() || client.wants_write() {

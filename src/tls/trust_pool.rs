@@ -211,9 +211,7 @@ fn certificates(json: &ModuleJson, sources: Sources<'_>) -> Result<Vec<Certifica
              'trust_pool file'"
                 .into(),
         )),
-        other => Err(TlsError::Invalid(format!(
-            "getting module named 'tls.ca_pool.source.{other}': module not registered: tls.ca_pool.source.{other}"
-        ))),
+        other => Err(TlsError::unknown_module("tls.ca_pool.source", other)),
     }
 }
 

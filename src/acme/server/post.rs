@@ -33,9 +33,8 @@ pub(super) struct Sender {
 }
 
 /// What a client says of a new account (RFC 8555 section 7.3).
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[derive(Default)]
 struct NewAccount {
     contact: Vec<String>,
     only_return_existing: bool,

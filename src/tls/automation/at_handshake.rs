@@ -78,6 +78,11 @@ impl Handshakes {
 }
 
 impl Automation {
+    /// Whether any name gets its certificate when it is asked for.
+    pub(in super::super) fn gets_on_demand(&self) -> bool {
+        self.handshakes.enabled
+    }
+
     /// What a handshake for `name` (in lower case) has to wait for, if for anything: a certificate for
     /// this handshake alone, or nothing, and then the store has one, or none can be had.
     pub(in super::super) fn at_handshake(
@@ -85,7 +90,7 @@ impl Automation {
         name: &str,
         hello: impl FnOnce() -> Hello,
     ) -> Option<Answer<'static, Option<Arc<Certificate>>>> {
-        if !self.handshakes.enabled || !qualifies_for_certificate(name) {
+        if !self.gets_on_demand() || !qualifies_for_certificate(name) {
             return None;
         }
         let policy = self.policy_for(name).filter(|policy| policy.on_demand)?.clone();
@@ -124,9 +129,8 @@ impl Automation {
     ) -> Option<Answer<'static, Option<Arc<Certificate>>>> {
         let (held_as, has_expired) = {
             let state = self.handshakes.lock();
-            let held_as = std::iter::once(name.to_owned()).chain(wildcard_of(name));
-            let (held_as, held) =
-                held_as.into_iter().find_map(|key| Some((key.clone(), state.held.get(&key)?)))?;
+            let mut held_as = std::iter::once(name.to_owned()).chain(wildcard_of(name));
+            let (held_as, held) = held_as.find_map(|key| Some((key.clone(), state.held.get(&key)?)))?;
             let now = now();
             if !policy.is_due(held, now) || state.rests(&held_as) {
                 return None;

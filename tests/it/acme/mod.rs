@@ -181,12 +181,12 @@ fn a_port_where_nobody_listens_is_opened_for_the_challenge() {
 #[test]
 fn an_authority_that_likes_few_nonces() {
     let ports = ports();
-    let wish = Wish { bad_nonces: 35, ..Wish::at(ports.0, ports.1) };
+    let wish = Wish { bad_nonces: 20, ..Wish::at(ports.0, ports.1) };
     let Some(pebble) = Pebble::start(&wish) else { return };
     let data = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(ports, data.path(), &pebble.options(), "nonce.acme.test {\n\trespond hi\n}");
     gateway.wait_for("nonce.acme.test");
-    assert!(pebble.log().contains("reject 35% of good nonces"), "{}", pebble.log());
+    assert!(pebble.log().contains("reject 20% of good nonces"), "{}", pebble.log());
 }
 
 #[test]
