@@ -22,25 +22,35 @@ import sys
 import tempfile
 import time
 
-from servers import CONNECTIONS_MAX, FILE_BYTES, JOB_FILE, KEY, ROOT, Server
+from servers import CONNECTIONS_MAX, FILE_BYTES, JOB_BALANCED, JOB_FILE, KEY, ROOT, Server
 
 GIB = 1 << 30
 
 
 class Load:
-    """The load generator: one upstream for the whole run, a client for each measurement."""
+    """The load generator: upstreams for the whole run, a client for each measurement."""
 
     def __init__(self, binary):
         self.binary = binary
-        self.upstream = subprocess.Popen([binary, "upstream"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         text=True)
-        self.upstream_address = self.upstream.stdout.readline().strip()
-        if not self.upstream_address:
+        self.upstreams = []
+        # Ports of all but the first.
+        self.more_upstreams = []
+        self.upstream_address = self.add_upstream()
+
+    def add_upstream(self):
+        """Starts an upstream; returns its address."""
+        upstream = subprocess.Popen([self.binary, "upstream"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                    text=True)
+        self.upstreams.append(upstream)
+        address = upstream.stdout.readline().strip()
+        if not address:
             raise SystemExit("the upstream did not start")
+        return address
 
     def close(self):
-        self.upstream.stdin.close()
-        self.upstream.wait(5)
+        for upstream in self.upstreams:
+            upstream.stdin.close()
+            upstream.wait(5)
 
     def arguments(self, role, address, options):
         command = [self.binary, role, "--to", address, "--key", KEY]
@@ -119,6 +129,57 @@ def idle(load, server, scale):
         fresh.stop()
 
 
+def tunnels(load, server, scale):
+    """Of 1,000 WebSockets: PSS for each while they are silent, then CPU for each message that comes back."""
+    count = int(1000 * min(1.0, scale))
+    fresh = Server(server.name, server.binary, os.path.dirname(server.directory) + "/fresh", server.upstream)
+    fresh.start()
+    try:
+        load.run("kept", fresh.address, connections=2, seconds=0.1)
+        time.sleep(0.5)
+        before = fresh.pss()
+        options = {"connections": count, "interval_us": 100_000, "seconds": 3 * scale}
+        command = load.arguments("tunnels", fresh.address, options)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as users:
+            if json.loads(users.stdout.readline() or "{}").get("open") != count:
+                raise SystemExit(f"{server.name}: not all of {count} tunnels opened")
+            time.sleep(1.0)
+            memory = (fresh.pss() - before) / count
+            cpu = fresh.cpu()
+            users.stdin.write("\n")
+            users.stdin.flush()
+            result = json.loads(users.stdout.readline() or '{"errors": 1, "first_error": "none"}')
+            cpu = fresh.cpu() - cpu
+        if result["errors"]:
+            raise SystemExit(f"{server.name}: {result['errors']} broken tunnels, the first: {result['first_error']}")
+        return [memory, 1e6 * cpu / result["units"]]
+    finally:
+        fresh.stop()
+
+
+def balanced(load, server, scale):
+    """CPU for a small request with three upstreams whose health is checked, against one upstream.
+
+    The two run by turns, so that whatever else the machine does meets both."""
+    while len(load.upstreams) < 3:
+        load.more_upstreams.append(int(load.add_upstream().rsplit(":", 1)[1]))
+    folder = os.path.dirname(server.directory)
+    one = Server(server.name, server.binary, folder + "/one", server.upstream)
+    three = Server(server.name, server.binary, folder + "/three", server.upstream, JOB_BALANCED, load.more_upstreams)
+    spent = {one: [], three: []}
+    try:
+        for each in spent:
+            each.start()
+            load.run("kept", each.address, connections=32, seconds=0.2)
+        for _ in range(3):
+            for each, values in spent.items():
+                values.append(load.cpu_per_unit(each, "kept", connections=32, seconds=2 * scale))
+        return [statistics.median(spent[three]) / statistics.median(spent[one])]
+    finally:
+        for each in spent:
+            each.stop()
+
+
 def bulk(load, server, scale):
     amount = int(GIB * min(1.0, scale)) // 2 * 2
     down = load.cpu_per_unit(server, "download", connections=2, bytes=amount)
@@ -158,6 +219,8 @@ MEASURES = [
     Measure("stream", ["CPU per line of a stream paced at 2 ms, 32 streams, µs"], stream),
     Measure("ttfb", ["added time to the first byte of a stream, µs"], first_byte),
     Measure("idle", ["PSS per open idle stream, 2,000 of them, KiB"], idle),
+    Measure("tunnels", ["PSS per open WebSocket, 1,000 of them, KiB", "CPU per message there and back, µs"], tunnels),
+    Measure("balanced", ["CPU with three checked upstreams, against one"], balanced, unfit=("nginx", "haproxy")),
     Measure("bulk", ["CPU per GiB down, s", "CPU per GiB up, s"], bulk),
     Measure("file", ["CPU per file of 10 KiB, 32 kept connections, µs"], file, unfit=("haproxy",)),
     Measure("start", ["start to first 200, ms", "PSS when idle, MiB"], start),

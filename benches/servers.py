@@ -3,7 +3,8 @@
 The job is that of the Caddyfile at the repository's root: a request whose Authorization is exactly
 `Bearer KEY` is proxied to the model server, with Host as the upstream's, the X-Forwarded headers, and
 streams not buffered; every other request gets `401 Unauthorized` and a closed connection.
-A second job, JOB_FILE, is a folder with one file, which nginx sends by sendfile.
+A second job, JOB_FILE, is a folder with one file, which nginx sends by sendfile. A third, JOB_BALANCED, is
+the first with three upstreams whose health is checked, which only those that read the Caddyfile have.
 nginx and HAProxy get two workers (or threads), kept connections to the upstream and no access log, as
 whoever wants speed from them would set them up.
 """
@@ -24,6 +25,7 @@ CONNECTIONS_MAX = 8192
 
 JOB_GATE = "gate"
 JOB_FILE = "file"
+JOB_BALANCED = "balanced"
 # The file of JOB_FILE: each byte tells its place, as in the load generator's own answers.
 FILE_BYTES = 10 * 1024
 FILE_PERIOD = 251
@@ -85,6 +87,12 @@ NGINX = NGINX_COMMON + """	tcp_nodelay on;
 			proxy_pass http://model;
 			proxy_buffering off;
 		}}
+		location /tunnel {{
+			proxy_pass http://model;
+			proxy_set_header Upgrade $http_upgrade;
+			proxy_set_header Connection upgrade;
+			proxy_set_header Host 127.0.0.1:{upstream};
+		}}
 		location @unauthorized {{
 			keepalive_timeout 0;
 			return 401 "Unauthorized";
@@ -112,6 +120,12 @@ CADDYFILE_FILE = """:{port} {{
 }}
 """
 
+# Behind the upstream's address; each of the three is asked every second.
+BALANCED = """
+		to {upstreams}
+		health_uri /api/tags
+		health_interval 1s"""
+
 HAPROXY = """
 global
 	nbthread 2
@@ -124,6 +138,7 @@ defaults
 	timeout connect 5s
 	timeout client 1h
 	timeout server 1h
+	timeout tunnel 1h
 	timeout http-keep-alive 1h
 frontend gate
 	bind 127.0.0.1:{port}
@@ -150,12 +165,13 @@ def free_port():
 class Server:
     """One gateway as a process group of our own, on a port of its own."""
 
-    def __init__(self, name, binary, directory, upstream, job=JOB_GATE):
+    def __init__(self, name, binary, directory, upstream, job=JOB_GATE, more_upstreams=()):
         self.name = name
         self.binary = binary
         self.directory = os.path.join(directory, name)
         self.upstream = upstream
         self.job = job
+        self.more_upstreams = more_upstreams
         self.process = None
         self.port = None
         os.makedirs(self.directory, exist_ok=True)
@@ -191,10 +207,16 @@ class Server:
         with open(os.path.join(ROOT, "Caddyfile"), encoding="utf-8") as file:
             text = file.read()
         text, sites = re.subn(r"(?m)^:8081 \{$", f":{self.port} {{\n\tbind 127.0.0.1", text)
-        text, upstreams = re.subn(r"\blocalhost:11434\b", f"127.0.0.1:{self.upstream}", text)
+        text, upstreams = re.subn(r"\blocalhost:11434 \{", f"127.0.0.1:{self.upstream} {{{self.balanced()}", text)
         if (sites, upstreams) != (1, 1):
             raise SystemExit("the root Caddyfile no longer has one site :8081 and one upstream localhost:11434")
         return text
+
+    def balanced(self):
+        """What JOB_BALANCED says more of the upstreams."""
+        if self.job != JOB_BALANCED:
+            return ""
+        return BALANCED.format(upstreams=" ".join(f"127.0.0.1:{port}" for port in self.more_upstreams))
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)

@@ -6,6 +6,7 @@
 //! | layer | what it is | what it never does |
 //! |---|---|---|
 //! | `tollgate_grammar` | text to tokens to blocks, with spans | know a directive, do I/O by itself |
+//! | [`memory`] | the allocator | know who asks |
 //! | [`config`] | Caddy's JSON as types | behave |
 //! | [`adapt`] | blocks to config | know the runtime |
 //! | [`log`] | writers, encoders, redaction | know HTTP routing |
@@ -33,6 +34,7 @@ pub mod fetch;
 pub mod gotemplate;
 pub mod http;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod module;
 pub mod modules;

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: tollgate::memory::Allocator = tollgate::memory::Allocator;
+
 fn main() -> ExitCode {
     tollgate::cli::main(std::env::args_os())
 }

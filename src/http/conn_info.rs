@@ -1,7 +1,7 @@
 //! What a request knows of the connection that it came by.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
@@ -19,12 +19,21 @@ pub struct ConnInfo {
     pub tls: Option<Arc<TlsInfo>>,
     /// What the engine keeps of the connection.
     pub(crate) wire: Wire,
+    peer_ip: OnceLock<Box<str>>,
 }
 
 impl ConnInfo {
     /// A connection between these ends.
     pub fn new(peer: Option<SocketAddr>, local: Option<SocketAddr>, tls: Option<Arc<TlsInfo>>) -> Self {
-        Self { peer, local, tls, wire: Wire::default() }
+        Self { peer, local, tls, wire: Wire::default(), peer_ip: OnceLock::new() }
+    }
+
+    /// The client's IP address as text, written once for all requests of the connection; empty on a Unix
+    /// socket.
+    pub fn peer_ip(&self) -> &str {
+        let written =
+            || self.peer.map(|peer| peer.ip().to_canonical().to_string()).unwrap_or_default().into();
+        self.peer_ip.get_or_init(written)
     }
 
     /// Sends the head of an interim answer (1xx) before the real one, over HTTP/1.1. Where it can't
@@ -66,4 +75,22 @@ pub struct TlsInfo {
     pub resumed: bool,
     /// The client's certificates in DER, its own first.
     pub client_certificates: Vec<rustls_pki_types::CertificateDer<'static>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_written_as_the_address_that_they_have() {
+        for (peer, expected) in [
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+        ] {
+            let conn = ConnInfo::new(Some(peer.parse().unwrap()), None, None);
+            assert_eq!((conn.peer_ip(), conn.peer_ip()), (expected, expected));
+        }
+        assert_eq!(ConnInfo::new(None, None, None).peer_ip(), "");
+    }
 }

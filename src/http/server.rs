@@ -41,7 +41,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Server {
     routes: Routes,
     errors: Option<Routes>,
-    limits: Arc<WireLimits>,
+    limits: WireLimits,
     asks_local_address: bool,
     wrappers: Wrappers,
     trusted_proxies: Option<TrustedProxies>,
@@ -98,7 +98,7 @@ impl Server {
             tls: ctx.tls_app(),
             routes,
             errors,
-            limits: Arc::new(limits(config)),
+            limits: limits(config),
             asks_local_address: ctx.asks_local_address() || asks_local_address(config),
             wrappers: Wrappers::provision(config).map_err(at)?,
             trusted_proxies: TrustedProxies::provision(config).map_err(at)?,
@@ -116,7 +116,7 @@ impl Server {
     }
 
     /// How long and how much its clients may.
-    pub(super) fn limits(&self) -> &Arc<WireLimits> {
+    pub(super) fn limits(&self) -> &WireLimits {
         &self.limits
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -12,7 +12,8 @@ use super::placeholder::join;
 use crate::config;
 
 /// An upstream's address in the forms that placeholders show.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[repr(align(128))] // Each worker's has its own cache lines.
 pub struct DialText {
     /// With its network, `tcp/127.0.0.1:80` for instance.
     pub address: String,
@@ -37,8 +38,6 @@ pub struct UpstreamInfo {
     pub fails: usize,
     /// Attempts before this one.
     pub retries: usize,
-    /// When the first attempt began.
-    pub started: Instant,
     /// From the attempt's beginning to the answer's head.
     pub latency: Option<Duration>,
     /// How long all attempts took together.
@@ -62,7 +61,6 @@ impl UpstreamInfo {
             max_requests: 0,
             fails: 0,
             retries: 0,
-            started: Instant::now(),
             latency: None,
             duration: None,
             status: None,
@@ -111,6 +109,7 @@ pub enum UpstreamField {
 }
 
 static HEADERS_ARE_WANTED: AtomicBool = AtomicBool::new(false);
+static REQUESTS_ARE_WANTED: AtomicBool = AtomicBool::new(false);
 
 impl UpstreamField {
     /// The placeholder of this name behind `http.reverse_proxy.`, if there is one.
@@ -120,7 +119,10 @@ impl UpstreamField {
             "upstream.hostport" => Self::Hostport,
             "upstream.host" => Self::Host,
             "upstream.port" => Self::Port,
-            "upstream.requests" => Self::Requests,
+            "upstream.requests" => {
+                REQUESTS_ARE_WANTED.store(true, Ordering::Relaxed);
+                Self::Requests
+            }
             "upstream.max_requests" => Self::MaxRequests,
             "upstream.fails" => Self::Fails,
             "upstream.latency" => Self::Latency,
@@ -143,6 +145,12 @@ impl UpstreamField {
     /// into [`UpstreamInfo`] only then.
     pub fn headers_are_wanted() -> bool {
         HEADERS_ARE_WANTED.load(Ordering::Relaxed)
+    }
+
+    /// Whether anything that was ever configured asks for an upstream's requests in flight. All workers'
+    /// are counted together only then.
+    pub fn requests_are_wanted() -> bool {
+        REQUESTS_ARE_WANTED.load(Ordering::Relaxed)
     }
 
     /// Its value; `None` while there is none, which is as if there were no such placeholder.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, bottom up. A layer imports only from those before it.
 const LAYERS: &[&str] = &[
+    "memory",
     "config",
     "adapt",
     "log",

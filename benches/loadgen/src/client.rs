@@ -18,14 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the workers of one run have counted together.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     units: u64,
     errors: u64,
     first_error: Option<String>,
 }
 
 impl Tally {
-    fn record(&mut self, outcome: io::Result<u64>) {
+    pub(crate) fn record(&mut self, outcome: io::Result<u64>) {
         match outcome {
             Ok(units) => self.units += units,
             Err(error) => {
@@ -35,7 +35,7 @@ impl Tally {
         }
     }
 
-    fn print(&self, seconds: f64) {
+    pub(crate) fn print(&self, seconds: f64) {
         let first = self.first_error.as_deref().unwrap_or("").replace(['"', '\\'], "'");
         println!(
             "{{\"units\": {}, \"errors\": {}, \"first_error\": \"{first}\", \"seconds\": {seconds:.6}}}",
@@ -45,7 +45,7 @@ impl Tally {
 }
 
 /// Runs one worker for each connection until all are done, and prints what they counted.
-async fn together<F, W>(options: &Options, worker: F) -> io::Result<()>
+pub(crate) async fn together<F, W>(options: &Options, worker: F) -> io::Result<()>
 where
     F: Fn(Options, Rc<RefCell<Tally>>) -> W,
     W: Future<Output = ()> + 'static,
@@ -62,18 +62,18 @@ where
     Ok(())
 }
 
-async fn within<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(crate) async fn within<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(PATIENCE, what).await.unwrap_or_else(|_| Err(invalid("no answer in time")))
 }
 
-async fn connect(options: &Options) -> io::Result<TcpStream> {
+pub(crate) async fn connect(options: &Options) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(options.to).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// A request as the models' own clients send it.
-fn request(options: &Options, line: &str, key: &str, extra: &str) -> Vec<u8> {
+pub(crate) fn request(options: &Options, line: &str, key: &str, extra: &str) -> Vec<u8> {
     format!(
         "{line} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ollama-python/0.6\r\nAccept: */*\r\n\
          Authorization: Bearer {key}\r\n{extra}\r\n",
@@ -82,7 +82,7 @@ fn request(options: &Options, line: &str, key: &str, extra: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn expect(head: &Head, status: u16) -> io::Result<()> {
+pub(crate) fn expect(head: &Head, status: u16) -> io::Result<()> {
     if head.status == status {
         Ok(())
     } else {

@@ -8,6 +8,7 @@
 mod answer;
 mod client;
 mod options;
+mod tunnels;
 mod upstream;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             Role::File => client::file(&options).await,
             Role::Download => client::download(&options).await,
             Role::Upload => client::upload(&options).await,
+            Role::Tunnels => tunnels::run(&options).await,
         }
     });
     match outcome {

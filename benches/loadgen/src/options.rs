@@ -15,6 +15,8 @@ usage: tollgate-loadgen ROLE [--to ADDRESS] [--key KEY] [--connections N] [--sec
   first-byte   streams one after another, each timed to its first line
   hold         opens streams that then stay silent; closes them when stdin closes
   file         a file of --bytes over kept connections, as fast as it is answered
+  tunnels      WebSockets: opens them, waits for a line on stdin, then sends a message on each at every
+               --interval-us, and waits for it to come back
   download     answers of --bytes in all        upload   requests of --bytes in all";
 
 /// What this process is to be.
@@ -29,6 +31,7 @@ pub enum Role {
     File,
     Download,
     Upload,
+    Tunnels,
 }
 
 /// The whole command line; what a role does not use is ignored by it.
@@ -42,7 +45,7 @@ pub struct Options {
     pub duration: Duration,
     /// How many requests a sequential role makes.
     pub count: usize,
-    /// Time between two lines of a stream.
+    /// Time between two lines of a stream, or two messages of a tunnel.
     pub interval: Duration,
     /// Bytes moved in all, over all connections.
     pub bytes: u64,
@@ -60,6 +63,7 @@ impl Options {
             Some("file") => Role::File,
             Some("download") => Role::Download,
             Some("upload") => Role::Upload,
+            Some("tunnels") => Role::Tunnels,
             Some(other) => return Err(format!("unknown role '{other}'")),
             None => return Err("a role is needed".to_owned()),
         };

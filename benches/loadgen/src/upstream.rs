@@ -6,6 +6,7 @@
 //! | `/stream?LINES&MICROSECONDS` | that many lines, chunked, the first with the head, then one at each interval; 0 lines: one, then silence |
 //! | `/bulk?BYTES` | that many bytes with their length |
 //! | `POST /bulk` | reads the body, answers with the number of its bytes |
+//! | `/tunnel` | 101, and from then on whatever comes goes back |
 
 use std::io;
 use std::rc::Rc;
@@ -100,6 +101,7 @@ async fn connection(mut stream: TcpStream, pattern: &[u8]) -> io::Result<()> {
                     return Ok(());
                 }
             }
+            "/tunnel" => return tunnel(stream, reader).await,
             "/bulk" if request.method == "POST" => {
                 let body = received.to_string();
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -138,6 +140,23 @@ async fn streamed(stream: &mut TcpStream, lines: u32, interval: Duration) -> io:
     }
     stream.write_all(b"0\r\n\r\n").await?;
     Ok(true)
+}
+
+/// Switches protocols, and sends back what comes.
+async fn tunnel(mut stream: TcpStream, reader: Reader) -> io::Result<()> {
+    let switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    stream.write_all(switching).await?;
+    // Nobody sends before the answer is there, so the reader has nothing left.
+    drop(reader);
+    let mut message = [0; 256];
+    loop {
+        let length = stream.read(&mut message).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        stream.write_all(&message[..length]).await?;
+    }
 }
 
 fn chunk(out: &mut String, number: u32) {

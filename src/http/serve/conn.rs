@@ -55,7 +55,7 @@ where
     if !bound.server.wrappers().are_none() {
         return Box::pin(serve_wrapped(io, conn, slot, &bound)).await;
     }
-    let Ok(first) = first_bytes(&mut io, bound.server.limits().head_timeout).await else { return };
+    let Ok(first) = first_bytes(&mut io, bound.limits.head_timeout).await else { return };
     serve_from(io, first, conn, slot, &bound).await;
 }
 
@@ -64,7 +64,7 @@ async fn serve_wrapped<T>(mut io: T, mut conn: ConnInfo, slot: Arc<Slot>, bound:
 where
     T: Transport + 'static,
 {
-    let (wrappers, limit) = (bound.server.wrappers(), bound.server.limits().head_timeout);
+    let (wrappers, limit) = (bound.server.wrappers(), bound.limits.head_timeout);
     let has_tls = bound.tls.is_some();
     let Ok(mut first) = wrappers.before_tls(&mut io, &mut conn, limit, has_tls).await else { return };
     if first.is_empty() {
@@ -96,8 +96,13 @@ where
 }
 
 /// Serves a connection on a listener with TLS.
-async fn serve_tls<T>(mut io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, tls: &ConnectionPolicies)
-where
+async fn serve_tls<T>(
+    mut io: T,
+    first: Vec<u8>,
+    mut conn: ConnInfo,
+    slot: Arc<Slot>,
+    tls: &ConnectionPolicies,
+) where
     T: Transport + 'static,
 {
     if first[0] != TLS_HANDSHAKE {
@@ -115,14 +120,14 @@ where
         return;
     }
     let speaks_h2 = info.alpn.as_deref() == Some(b"h2");
-    let mut conn = ConnInfo { tls: Some(Arc::new(info)), ..conn };
+    conn.tls = Some(Arc::new(info));
     let bound = slot.bound();
     // A client that names no protocol means HTTP/1.
     if !speaks_h2 && !bound.protocols.h1 {
         return;
     }
     if bound.server.wrappers().are_behind_tls() {
-        let limit = bound.server.limits().head_timeout;
+        let limit = bound.limits.head_timeout;
         let looking = bound.server.wrappers().behind_tls(&mut io, &mut conn, limit);
         let Ok(first) = looking.await else { return };
         let io = Rewind::new(io, first);
@@ -223,7 +228,7 @@ where
     T: Transport + 'static,
 {
     let conn = Arc::new(conn);
-    let limits = slot.bound().server.limits().clone();
+    let limits = slot.bound().limits.clone();
     let registered = Registered::new(conn.clone(), slot.id());
     if slot.is_closed() {
         conn.wire.drain();
@@ -234,7 +239,7 @@ where
     guard.prime(first);
     let service = {
         let conn = conn.clone();
-        service_fn(move |request| answer(request, conn.clone(), slot.clone(), None))
+        service_fn(move |request| answer(request, conn.clone(), slot.bound(), None))
     };
     let mut builder = hyper::server::conn::http1::Builder::new();
     if many_fields {
@@ -275,7 +280,7 @@ pub(super) struct Aborted;
 pub(super) fn answer(
     request: http::Request<Incoming>,
     conn: Arc<ConnInfo>,
-    slot: Arc<Slot>,
+    bound: Arc<Bound>,
     clock: Option<Arc<StreamClock>>,
 ) -> impl Future<Output = Result<http::Response<Answer>, Aborted>> {
     let request = request.map(|body| match &clock {
@@ -283,14 +288,14 @@ pub(super) fn answer(
         Some(clock) => Body::stream(Upload::new(body, clock.clone())),
         None => Body::Incoming(body),
     });
-    respond(request, conn, slot, clock)
+    respond(request, conn, bound, clock)
 }
 
-/// Answers a request, whichever version of HTTP it came by.
+/// Answers a request, whichever version of HTTP it came by, with what is `bound` when it comes.
 pub(super) async fn respond(
     request: http::Request<Body>,
     conn: Arc<ConnInfo>,
-    slot: Arc<Slot>,
+    bound: Arc<Bound>,
     clock: Option<Arc<StreamClock>>,
 ) -> Result<http::Response<Answer>, Aborted> {
     let refusal = conn.wire.begin();
@@ -305,8 +310,7 @@ pub(super) async fn respond(
     if let Some(refusal) = refusal {
         return Ok(refused(refusal, answer));
     }
-    let server = slot.bound().server.clone();
-    if let limit @ Some(_) = server.limits().write_timeout {
+    if let limit @ Some(_) = bound.limits.write_timeout {
         match &clock {
             Some(clock) => clock.limit_answer(limit),
             None => conn.wire.limit_answer(limit),
@@ -314,7 +318,7 @@ pub(super) async fn respond(
     }
     let is_connect = *request.method() == Method::CONNECT;
     let mut x = Exchange::new(request, conn);
-    let response = server.serve(&mut x).await;
+    let response = bound.server.serve(&mut x).await;
     if x.abort {
         return Err(Aborted);
     }

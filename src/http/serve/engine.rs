@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::listener::{self, Bound, Listener, Place, Slot};
+use super::listener::{self, Address, Bound, Listener, Place};
 use super::protocols::Protocols;
 use super::worker::{self, Command};
 use crate::config::NetworkAddress;
@@ -71,18 +71,18 @@ pub struct ListenError {
 /// The worker threads. There is one engine in a process, and it outlives configurations.
 pub struct Engine {
     workers: Vec<mpsc::Sender<Command>>,
-    slots: Mutex<HashMap<String, Arc<Slot>>>,
-    next_slot: AtomicU64,
+    addresses: Mutex<HashMap<String, Arc<Address>>>,
+    next_address: AtomicU64,
 }
 
 /// An address that was opened: its name, and a socket for each worker.
-type Fresh = (String, Arc<Slot>, Vec<Listener>);
+type Fresh = (String, Arc<Address>, Vec<Listener>);
 
 /// What is to become of addresses.
 #[derive(Default)]
 struct Plan {
     fresh: Vec<Fresh>,
-    kept: Vec<(Arc<Slot>, Bound)>,
+    kept: Vec<(Arc<Address>, Bound)>,
     /// Those of all addresses that are to be served.
     names: HashSet<String>,
     /// The ports on which servers speak HTTP/3.
@@ -110,7 +110,7 @@ impl Engine {
             tracing::warn!(%error, "raising the limit of open files");
         }
         let workers = (0..workers.get()).map(worker::start).collect::<io::Result<_>>()?;
-        Ok(Self { workers, slots: Mutex::default(), next_slot: AtomicU64::new(0) })
+        Ok(Self { workers, addresses: Mutex::default(), next_address: AtomicU64::new(0) })
     }
 
     /// Makes `listens`, and nothing else, what is served.
@@ -125,7 +125,7 @@ impl Engine {
         let mut plan = Plan::default();
         for listen in &listens {
             if let Err(error) = self.plan(listen, &mut plan).await {
-                plan.fresh.iter().for_each(|(_, slot, _)| slot.close());
+                plan.fresh.iter().for_each(|(_, address, _)| address.close());
                 return Err(error);
             }
         }
@@ -133,19 +133,19 @@ impl Engine {
         for (server, ports) in plan.offers {
             server.advertise(&ports);
         }
-        for (slot, bound) in plan.kept {
-            slot.rebind(bound);
+        for (address, bound) in plan.kept {
+            address.rebind(&bound);
         }
-        for (name, slot, sockets) in plan.fresh {
-            for (worker, socket) in self.workers.iter().zip(sockets) {
+        for (name, address, sockets) in plan.fresh {
+            for ((worker, slot), socket) in self.workers.iter().zip(address.slots()).zip(sockets) {
                 let _ = worker.send(Command::Listen(socket, slot.clone())).await;
             }
-            self.lock().insert(name, slot);
+            self.lock().insert(name, address);
         }
-        for slot in self.take_gone(&plan.names) {
-            slot.close();
+        for address in self.take_gone(&plan.names) {
+            address.close();
             for worker in &self.workers {
-                let _ = worker.send(Command::Unlisten(slot.id())).await;
+                let _ = worker.send(Command::Unlisten(address.id())).await;
             }
         }
         Ok(())
@@ -159,20 +159,19 @@ impl Engine {
             if !plan.names.insert(name.clone()) {
                 continue;
             }
-            let bound =
-                Bound { server: listen.server.clone(), tls: listen.tls.clone(), protocols: listen.protocols };
-            let local = if let Some(slot) = self.slot(&name) {
-                let local = slot.local();
-                plan.kept.push((slot, bound));
+            let bound = Bound::new(listen.server.clone(), listen.tls.clone(), listen.protocols);
+            let local = if let Some(address) = self.address(&name) {
+                let local = address.local();
+                plan.kept.push((address, bound));
                 local
             } else {
                 let opened = self.open(&listen.address, by, beside).await;
                 let (sockets, place) =
                     opened.map_err(|source| ListenError { address: name.clone(), source })?;
-                let id = self.next_slot.fetch_add(1, Ordering::Relaxed);
-                let slot = Arc::new(Slot::new(id, place, bound));
-                let local = slot.local();
-                plan.fresh.push((name, slot, sockets));
+                let id = self.next_address.fetch_add(1, Ordering::Relaxed);
+                let address = Arc::new(Address::new(id, place, &bound, self.workers.len()));
+                let local = address.local();
+                plan.fresh.push((name, address, sockets));
                 local
             };
             match by {
@@ -185,8 +184,8 @@ impl Engine {
 
     /// Accepts no more, and waits until what has begun is done, at most for `grace` if it is given.
     pub async fn shutdown(self, grace: Option<Duration>) {
-        for slot in self.lock().values() {
-            slot.close();
+        for address in self.lock().values() {
+            address.close();
         }
         let mut stopping = Vec::new();
         for worker in &self.workers {
@@ -204,7 +203,7 @@ impl Engine {
     /// to choose.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         let mut addresses: Vec<_> =
-            self.lock().values().filter(|slot| !slot.is_quic()).filter_map(|slot| slot.local()).collect();
+            self.lock().values().filter(|of| !of.is_quic()).filter_map(|of| of.local()).collect();
         addresses.sort_unstable();
         addresses
     }
@@ -239,17 +238,17 @@ impl Engine {
         Ok((listeners, Place::Tcp(local)))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Slot>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Address>>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slot(&self, name: &str) -> Option<Arc<Slot>> {
+    fn address(&self, name: &str) -> Option<Arc<Address>> {
         self.lock().get(name).cloned()
     }
 
-    fn take_gone(&self, names: &HashSet<String>) -> Vec<Arc<Slot>> {
-        let mut slots = self.lock();
-        let gone: Vec<String> = slots.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        gone.iter().filter_map(|name| slots.remove(name)).collect()
+    fn take_gone(&self, names: &HashSet<String>) -> Vec<Arc<Address>> {
+        let mut addresses = self.lock();
+        let gone: Vec<String> = addresses.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        gone.iter().filter_map(|name| addresses.remove(name)).collect()
     }
 }

@@ -32,7 +32,7 @@ where
     T: Transport + 'static,
 {
     let conn = Arc::new(conn);
-    let limits = slot.bound().server.limits().clone();
+    let limits = slot.bound().limits.clone();
     conn.wire.limit_idle(limits.idle_timeout);
     conn.wire.multiplex();
     let registered = Registered::new(conn.clone(), slot.id());
@@ -42,7 +42,7 @@ where
     let streams = Streams::new(limits.clone());
     let service = {
         let (conn, streams) = (conn.clone(), streams.clone());
-        service_fn(move |request| answer(request, conn.clone(), slot.clone(), Some(streams.begin())))
+        service_fn(move |request| answer(request, conn.clone(), slot.bound(), Some(streams.begin())))
     };
     let connection = hyper::server::conn::http2::Builder::new(streams)
         .timer(TokioTimer::new())

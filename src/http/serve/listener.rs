@@ -18,6 +18,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
+use super::guard::WireLimits;
 use super::protocols::Protocols;
 use super::quic;
 use crate::config::NetworkAddress;
@@ -31,10 +32,27 @@ pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
 
 /// What a listener serves at the moment.
+#[repr(align(128))] // Each worker's has its own cache lines.
 pub(super) struct Bound {
     pub(super) server: Arc<Server>,
+    pub(super) limits: Arc<WireLimits>,
     pub(super) tls: Option<Arc<ConnectionPolicies>>,
     pub(super) protocols: Protocols,
+}
+
+impl Bound {
+    pub(super) fn new(
+        server: Arc<Server>,
+        tls: Option<Arc<ConnectionPolicies>>,
+        protocols: Protocols,
+    ) -> Self {
+        Self { limits: Arc::new(server.limits().clone()), server, tls, protocols }
+    }
+
+    /// The same, with what connections hold on to made anew.
+    fn for_worker(&self) -> Self {
+        Self::new(self.server.clone(), self.tls.clone(), self.protocols)
+    }
 }
 
 /// Where an address is, as the system knows it.
@@ -46,18 +64,32 @@ pub(super) enum Place {
     Unix(PathBuf),
 }
 
-/// One listening address. It outlives configurations that keep it: a reload only changes what is
-/// behind it, so no connection is refused and none that waits is lost.
-pub(super) struct Slot {
-    id: u64,
-    place: Place,
-    bound: ArcSwap<Bound>,
-    closed: AtomicBool,
+impl Place {
+    fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) | Self::Udp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
-impl Slot {
-    pub(super) fn new(id: u64, place: Place, bound: Bound) -> Self {
-        Self { id, place, bound: ArcSwap::from_pointee(bound), closed: AtomicBool::new(false) }
+/// One listening address. It outlives configurations that keep it: a reload only changes what is
+/// behind it, so no connection is refused and none that waits is lost.
+pub(super) struct Address {
+    id: u64,
+    place: Place,
+    slots: Box<[Arc<Slot>]>,
+}
+
+impl Address {
+    /// An address with so many workers behind it.
+    pub(super) fn new(id: u64, place: Place, bound: &Bound, workers: usize) -> Self {
+        let local = place.local();
+        let slot = || {
+            let bound = ArcSwap::from_pointee(bound.for_worker());
+            Arc::new(Slot { id, local, bound, closed: AtomicBool::new(false) })
+        };
+        Self { id, place, slots: (0..workers).map(|_| slot()).collect() }
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -66,10 +98,7 @@ impl Slot {
 
     /// The address with its port; nothing for a Unix socket.
     pub(super) fn local(&self) -> Option<SocketAddr> {
-        match self.place {
-            Place::Tcp(address) | Place::Udp(address) => Some(address),
-            Place::Unix(_) => None,
-        }
+        self.place.local()
     }
 
     /// Whether connections come by QUIC.
@@ -80,7 +109,9 @@ impl Slot {
     /// The address is given up: connections on it end after their present answers. The file of a Unix
     /// socket goes.
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        for slot in &self.slots {
+            slot.closed.store(true, Ordering::Relaxed);
+        }
         if let Place::Unix(path) = &self.place
             && let Err(error) = fs::remove_file(path)
         {
@@ -88,6 +119,41 @@ impl Slot {
         }
     }
 
+    /// Puts something else behind it.
+    pub(super) fn rebind(&self, bound: &Bound) {
+        for slot in &self.slots {
+            slot.bound.store(Arc::new(bound.for_worker()));
+        }
+    }
+
+    /// What the workers know of it, for each its own.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.slots.iter()
+    }
+}
+
+/// What one worker knows of a listening address. Every connection and every request holds on to some of
+/// it, so no two workers share one.
+#[repr(align(128))]
+pub(super) struct Slot {
+    id: u64,
+    local: Option<SocketAddr>,
+    bound: ArcSwap<Bound>,
+    closed: AtomicBool,
+}
+
+impl Slot {
+    /// The number of the address.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The address with its port; nothing for a Unix socket.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// Whether the address was given up.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -95,11 +161,6 @@ impl Slot {
     /// What is behind the address now.
     pub(super) fn bound(&self) -> Arc<Bound> {
         self.bound.load_full()
-    }
-
-    /// Puts something else behind it.
-    pub(super) fn rebind(&self, bound: Bound) {
-        self.bound.store(Arc::new(bound));
     }
 }
 

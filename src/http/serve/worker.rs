@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::late::Late;
 use super::listener::{Listener, Slot, Transport};
 use super::{conn, quic, wire};
-use crate::http::{ConnInfo, upstream};
+use crate::http::{ConnInfo, per_worker, upstream};
+use crate::memory;
 
 /// What the engine tells a worker.
 pub(super) enum Command {
@@ -40,9 +41,11 @@ pub(super) fn start(number: usize) -> io::Result<mpsc::Sender<Command>> {
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()?;
-    std::thread::Builder::new()
-        .name(format!("worker-{number}"))
-        .spawn(move || runtime.block_on(run(receiver)))?;
+    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        per_worker::enlist(number);
+        memory::keep_on_this_thread();
+        runtime.block_on(run(receiver));
+    })?;
     Ok(sender)
 }
 

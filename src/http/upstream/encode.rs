@@ -32,8 +32,8 @@ pub(super) fn head(
     out.extend_from_slice(request.target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // Host goes first, as RFC 9110 section 7.2 asks.
-    for (name, value) in request.extra.iter().filter(|(name, _)| *name == HOST) {
-        field(out, name, value);
+    for (_, value) in request.extra.iter().filter(|(name, _)| *name == HOST) {
+        field(out, &HOST, value);
     }
     for (name, value) in request.extra.iter().filter(|(name, _)| *name != HOST) {
         field(out, name, value);
@@ -67,15 +67,13 @@ fn sends_zero_length(method: &Method) -> bool {
 pub(crate) fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     let name = name.as_str().as_bytes();
     out.reserve(name.len() + value.len() + 4);
-    let start = out.len();
-    out.extend_from_slice(name);
-    let written = &mut out[start..];
-    let dashes = memchr::memchr_iter(b'-', name).map(|dash| dash + 1);
-    for first in std::iter::once(0).chain(dashes) {
-        if let Some(letter) = written.get_mut(first) {
-            letter.make_ascii_uppercase();
-        }
-    }
+    // Names are so short that one plain loop is faster than looking for their dashes.
+    let mut before = b'-';
+    out.extend(name.iter().map(|byte| {
+        let cased = if before == b'-' { byte.to_ascii_uppercase() } else { *byte };
+        before = *byte;
+        cased
+    }));
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");

@@ -30,6 +30,10 @@ use crate::http::{Body, BodyError};
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Reads shorter than this are copied, so that a few bytes don't hold on to a large buffer.
 const COPY_BYTES_MAX: usize = 4 * 1024;
+/// Room for so many header fields is made at least: what most answers have.
+const FIELDS_USUAL: usize = 4;
+/// And for so many that are put to them, `Via` for one. A map that has to grow is made anew.
+const FIELDS_OURS: usize = 2;
 /// So many header fields may an answer have.
 pub(super) const FIELDS_MAX: usize = 128;
 
@@ -292,7 +296,7 @@ pub(super) fn parse_head(bytes: &Bytes) -> Result<Option<(Head, usize)>, Upstrea
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let Some(status) = status else { return Err(UpstreamErrorKind::BadAnswer("malformed status")) };
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len().max(FIELDS_USUAL) + FIELDS_OURS);
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));

@@ -1,7 +1,6 @@
 //! HTTP/2 towards upstreams, by hyper's client: one session for each upstream and worker.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,6 +8,8 @@ use std::sync::Weak;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -19,13 +20,13 @@ use tokio::sync::oneshot;
 
 use super::dial::UpstreamIo;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::PoolKey;
+use super::pool::{PoolKey, PoolLook};
 use super::{Body, Outgoing, Response, TransportOptions};
 use crate::http::BodyError;
 
 thread_local! {
     /// Sessions that stand. One carries many requests, so there is at most one for each key.
-    static SESSIONS: RefCell<HashMap<PoolKey, Session>> = RefCell::new(HashMap::new());
+    static SESSIONS: RefCell<HashMap<PoolKey, Session, RandomState>> = RefCell::default();
 }
 
 /// A session, which is kept as long as its transport is there.
@@ -42,10 +43,10 @@ pub(super) fn sweep() {
 }
 
 /// A session that is still open.
-pub(super) fn session(key: &PoolKey) -> Option<SendRequest<Body>> {
-    SESSIONS.with_borrow_mut(|sessions| {
-        sessions.retain(|_, session| !session.sender.is_closed());
-        sessions.get(key).map(|session| session.sender.clone())
+pub(super) fn session(look: &PoolLook<'_>) -> Option<SendRequest<Body>> {
+    SESSIONS.with_borrow(|sessions| {
+        let open = sessions.get(look).filter(|session| !session.sender.is_closed());
+        open.map(|session| session.sender.clone())
     })
 }
 

@@ -40,7 +40,7 @@ pub use h1::UpstreamBody;
 pub use proxy_header::ProxyVersion;
 
 use h1::{H1, Head, Patience, ReadHead};
-use pool::{IdleLimits, PoolKey};
+use pool::{IdleLimits, PoolKey, PoolLook};
 use upload::{BodyLength, Upload};
 
 use super::{Body, Response};
@@ -220,13 +220,13 @@ impl Transport {
     ) -> Result<Response, UpstreamError> {
         // What one client's connection was opened with is not said for another.
         let client = request.client.filter(|_| self.options.proxy_protocol.is_some());
-        let key = PoolKey { transport: self.id, dial: dial.clone(), client };
+        let look = PoolLook { transport: self.id, dial, client };
         if (self.options.h2c || self.options.tls.is_some())
-            && let Some(session) = h2::session(&key)
+            && let Some(session) = h2::session(&look)
         {
             return Box::pin(h2::round_trip(session, &self.options, request, body)).await;
         }
-        if let Some(conn) = pool::take(&key) {
+        if let Some(conn) = pool::take(&look) {
             let bodiless = body.is_empty();
             match self.over_h1(conn, request, body, &mut *on_interim).await {
                 Err(error) if stale(&error, request.method, bodiless) => {}
@@ -234,7 +234,7 @@ impl Transport {
             }
         }
         // From here on it is dear anyway, and boxed so that the usual way stays small.
-        Box::pin(self.on_new(dial, key, client, request, body, on_interim)).await
+        Box::pin(self.on_new(dial, look.to_key(), client, request, body, on_interim)).await
     }
 
     /// The same on a new connection.
@@ -270,13 +270,11 @@ impl Transport {
         let mut head = Vec::with_capacity(1024);
         let via_proxy = self.options.via_proxy(&conn.key.dial);
         encode::head(&mut head, &request, length, via_proxy.as_ref());
-        let mut head = Bytes::from(head);
-        let mut begun = false;
-        if length == BodyLength::None {
-            begun = send_now(&mut conn, &mut head).await?;
-        }
-        if !head.is_empty() || length != BodyLength::None {
-            conn.upload = Some(Box::new(Upload::new(head, begun, std::mem::take(body), length)));
+        let sent = if length == BodyLength::None { send_now(&mut conn, &head).await? } else { 0 };
+        if sent < head.len() {
+            let mut head = Bytes::from(head);
+            head.advance(sent);
+            conn.upload = Some(Box::new(Upload::new(head, sent > 0, std::mem::take(body), length)));
         }
         let head = self.answer(&mut conn, &request, on_interim).await.map_err(UpstreamError::sent)?;
         let mut response = Response::new(Body::Empty);
@@ -338,19 +336,18 @@ pub(crate) fn sweep() {
     h2::sweep();
 }
 
-/// Writes as much of the head as the socket takes at once. Returns whether it took any.
-async fn send_now(conn: &mut H1, head: &mut Bytes) -> Result<bool, UpstreamError> {
+/// Writes as much of the head as the socket takes at once. Returns how much that was.
+async fn send_now(conn: &mut H1, head: &[u8]) -> Result<usize, UpstreamError> {
     let sent = poll_fn(|cx| match Pin::new(conn.io()).poll_write(cx, head) {
         // A socket that takes nothing now gets the head with the body.
         Poll::Pending => Poll::Ready(Ok(0)),
         done => done,
     });
     let sent = sent.await.map_err(UpstreamError::unsent)?;
-    head.advance(sent);
-    if head.is_empty() && !conn.io().is_write_vectored() {
+    if sent == head.len() && !conn.io().is_write_vectored() {
         poll_fn(|cx| Pin::new(conn.io()).poll_flush(cx)).await.map_err(UpstreamError::sent)?;
     }
-    Ok(sent > 0)
+    Ok(sent)
 }
 
 /// Whether a kept connection had died, so that a new one may take the request over: either nothing

@@ -2,12 +2,12 @@
 //! thread wakes another.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use hashbrown::{Equivalent, HashMap};
 
 use super::dial::Dial;
 use super::h1::H1;
@@ -19,6 +19,26 @@ pub(super) struct PoolKey {
     pub(super) dial: Dial,
     /// The client that the connection was opened for, if the upstream was told of it.
     pub(super) client: Option<IpAddr>,
+}
+
+/// A [`PoolKey`] to look with, which holds on to nothing.
+#[derive(Hash)]
+pub(super) struct PoolLook<'a> {
+    pub(super) transport: u64,
+    pub(super) dial: &'a Dial,
+    pub(super) client: Option<IpAddr>,
+}
+
+impl Equivalent<PoolKey> for PoolLook<'_> {
+    fn equivalent(&self, key: &PoolKey) -> bool {
+        self.transport == key.transport && *self.dial == key.dial && self.client == key.client
+    }
+}
+
+impl PoolLook<'_> {
+    pub(super) fn to_key(&self) -> PoolKey {
+        PoolKey { transport: self.transport, dial: self.dial.clone(), client: self.client }
+    }
 }
 
 struct Idle {
@@ -43,9 +63,9 @@ thread_local! {
 
 /// Takes the connection that was used last, unless the upstream has closed it or sent something
 /// unasked meanwhile.
-pub(super) fn take(key: &PoolKey) -> Option<Box<H1>> {
+pub(super) fn take(look: &PoolLook<'_>) -> Option<Box<H1>> {
     POOL.with_borrow_mut(|pool| {
-        let idle = pool.get_mut(key)?;
+        let idle = pool.get_mut(look)?;
         while let Some(Idle { mut conn, expires }) = idle.pop() {
             if expires > Instant::now() && conn.is_quiet() {
                 return Some(conn);

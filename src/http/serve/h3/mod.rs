@@ -110,7 +110,7 @@ enum Event {
 /// Serves a connection to its end.
 pub(super) async fn serve(connection: quinn::Connection, conn: ConnInfo, slot: Arc<Slot>) {
     let conn = Arc::new(conn);
-    let limits = slot.bound().server.limits().clone();
+    let limits = slot.bound().limits.clone();
     conn.wire.limit_idle(limits.idle_timeout);
     conn.wire.multiplex();
     let registered = Registered::new(conn.clone(), slot.id());

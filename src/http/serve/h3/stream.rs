@@ -178,7 +178,7 @@ async fn answer(
         true => Body::Empty,
         false => Body::stream(Upload::new(body, clock.clone())),
     });
-    let responding = respond(request, shared.conn.clone(), shared.slot.clone(), Some(clock.clone()));
+    let responding = respond(request, shared.conn.clone(), shared.slot.bound(), Some(clock.clone()));
     let mut responding = pin!(responding);
     if let Some(waiting) = waiting {
         let asks = Box::pin(waiting.is_over());

@@ -14,7 +14,7 @@ fn pool(prefix: &str, size: usize) -> Vec<Arc<Upstream>> {
             let name = format!("{prefix}-{n}.test:80");
             Arc::new(Upstream {
                 host: Host::named(&name),
-                location: Location::Fixed(Arc::new(Target::parse(&name).unwrap())),
+                location: Location::fixed(Target::parse(&name).unwrap()),
                 name: name.into(),
                 max_requests: None,
                 max_fails: None,

@@ -108,7 +108,8 @@ impl Proxy {
         }
         let mut retries = 0;
         loop {
-            let attempt = self.attempt(x, &mut request, retries).await;
+            let begun = if retries == 0 { started } else { Instant::now() };
+            let attempt = self.attempt(x, &mut request, retries, begun).await;
             let refused =
                 attempt.is_ok() && self.answer_match.is_some() && Box::pin(self.is_refused(x)).await;
             let failure = match attempt {
@@ -195,31 +196,33 @@ impl Proxy {
         x: &mut Exchange,
         request: &mut Request,
         retries: usize,
+        begun: Instant,
     ) -> Result<Answer, Failure> {
         let looked_up = match &self.source {
             Some(source) => Box::pin(source.upstreams(x)).await,
             None => None,
         };
         let pool = looked_up.as_deref().unwrap_or(&self.upstreams);
-        let upstream = Arc::clone(self.select(x, pool, request).ok_or(Failure::NoUpstream)?);
+        let upstream = self.select(x, pool, request).ok_or(Failure::NoUpstream)?;
         let target = upstream
             .target(x)
             .map_err(|source| Failure::Target { name: upstream.name.to_string(), source })?;
-        let mut info = UpstreamInfo::new(Arc::clone(&target.text));
-        info.requests = upstream.host.in_flight();
+        let mut info = UpstreamInfo::new(upstream.text(&target));
+        if UpstreamField::requests_are_wanted() {
+            info.requests = upstream.host.in_flight();
+        }
         info.max_requests = upstream.max_requests.unwrap_or(0);
         info.fails = upstream.host.failures();
         info.retries = retries;
         x.upstream = Some(Box::new(info));
         let permit = self.transports.permit(&target.dial).await;
         let running = upstream.host.begin(permit);
-        let begun = Instant::now();
         let result = self.round_trip(x, request, &target).await;
         let latency = begun.elapsed();
         match result {
             Ok(response) => {
                 if let Some(passive) = &self.passive {
-                    passive.look_at(&upstream, response.status(), latency);
+                    passive.look_at(upstream, response.status(), latency);
                 }
                 let status = response.status().as_u16();
                 tracing::debug!(upstream = %upstream.name, ?latency, status, "upstream roundtrip");
@@ -234,7 +237,7 @@ impl Proxy {
             Err(failure) => {
                 tracing::debug!(upstream = %upstream.name, ?latency, error = %failure, "upstream roundtrip");
                 if let (true, Some(passive)) = (failure.is_upstreams_fault(), &self.passive) {
-                    passive.count_failure(&upstream);
+                    passive.count_failure(upstream);
                 }
                 Err(failure)
             }

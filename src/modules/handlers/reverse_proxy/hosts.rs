@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use crate::http::PerWorker;
 use crate::modules::transports::http::Permit;
 
 /// Failures remembered of one address; more make no difference to any sensible `max_fails`.
@@ -18,11 +19,16 @@ static HOSTS: LazyLock<Mutex<HashMap<Box<str>, Weak<Host>>>> = LazyLock::new(Mut
 /// One upstream address.
 pub struct Host {
     address: Box<str>,
-    in_flight: AtomicUsize,
+    in_flight: PerWorker<Arc<Count>>,
     /// As many as `failures` has, so that the usual case takes no lock.
     failures_len: AtomicUsize,
     failures: Mutex<Vec<Failure>>,
 }
+
+/// How many requests that one worker has begun have not ended.
+#[derive(Default)]
+#[repr(align(128))]
+struct Count(AtomicUsize);
 
 struct Failure {
     forgotten: Instant,
@@ -65,7 +71,7 @@ impl Host {
         }
         let host = Arc::new(Self {
             address: address.into(),
-            in_flight: AtomicUsize::new(0),
+            in_flight: PerWorker::new(Arc::default),
             failures_len: AtomicUsize::new(0),
             failures: Mutex::default(),
         });
@@ -75,13 +81,14 @@ impl Host {
 
     /// Requests that have begun and not ended.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.iter().map(|count| count.0.load(Ordering::Relaxed)).sum()
     }
 
     /// Counts a request until the guard goes, and with it the request's right to a connection.
-    pub fn begin(self: &Arc<Self>, permit: Option<Permit>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight { host: Arc::clone(self), _permit: permit }
+    pub fn begin(&self, permit: Option<Permit>) -> InFlight {
+        let count = Arc::clone(self.in_flight.own());
+        count.0.fetch_add(1, Ordering::Relaxed);
+        InFlight { count, _permit: permit }
     }
 
     /// Failures that still count.
@@ -123,13 +130,13 @@ impl Drop for Host {
 
 /// Counts one request for as long as it lives.
 pub struct InFlight {
-    host: Arc<Host>,
+    count: Arc<Count>,
     _permit: Option<Permit>,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.host.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.count.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The upstreams of one handler: where they are and whether they may be used.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use super::hosts::Host;
 use super::json::PassiveHealthChecks;
 use crate::config::{AddressError, NetworkAddress};
 use crate::http::upstream::Dial;
-use crate::http::{DialText, Exchange, Template, Unknown};
+use crate::http::{DialText, Exchange, PerWorker, Template, Unknown};
 
 /// One upstream of a handler.
 pub struct Upstream {
@@ -28,14 +29,14 @@ pub struct Upstream {
 
 /// Where an upstream is.
 pub enum Location {
-    /// Always at the same place.
-    Fixed(Arc<Target>),
+    /// Always at the same place, with the text of it that each worker's requests hold on to.
+    Fixed(Arc<Target>, PerWorker<Arc<DialText>>),
     /// At a place that depends on the request.
     PerRequest(Template),
 }
 
 /// An address that can be dialled, and how it is written.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// For the transport.
     pub dial: Dial,
@@ -95,7 +96,7 @@ impl Upstream {
     pub fn provision(address: &str, limits: Limits) -> Result<Self, TargetError> {
         let template = Template::compile(address, Unknown::Empty);
         let location = match template.constant() {
-            Some(address) => Location::Fixed(Arc::new(Target::parse(&String::from_utf8_lossy(&address))?)),
+            Some(address) => Location::fixed(Target::parse(&String::from_utf8_lossy(&address))?),
             None => Location::PerRequest(template),
         };
         Ok(Self {
@@ -113,11 +114,10 @@ impl Upstream {
     /// # Errors
     /// [`TargetError`].
     pub fn fixed(address: &str, limits: Limits) -> Result<Self, TargetError> {
-        let location = Location::Fixed(Arc::new(Target::parse(address)?));
         Ok(Self {
             name: address.into(),
             host: Host::named(address),
-            location,
+            location: Location::fixed(Target::parse(address)?),
             max_requests: limits.max_requests,
             max_fails: limits.max_fails,
             unhealthy: AtomicBool::new(false),
@@ -127,7 +127,7 @@ impl Upstream {
     /// Where it always is, if it is always at the same place.
     pub fn fixed_target(&self) -> Option<&Arc<Target>> {
         match &self.location {
-            Location::Fixed(target) => Some(target),
+            Location::Fixed(target, _) => Some(target),
             Location::PerRequest(_) => None,
         }
     }
@@ -147,14 +147,30 @@ impl Upstream {
     ///
     /// # Errors
     /// [`TargetError`], if that depends on the request and leads nowhere.
-    pub fn target(&self, x: &Exchange) -> Result<Arc<Target>, TargetError> {
+    pub fn target(&self, x: &Exchange) -> Result<Cow<'_, Target>, TargetError> {
         match &self.location {
-            Location::Fixed(target) => Ok(Arc::clone(target)),
+            Location::Fixed(target, _) => Ok(Cow::Borrowed(target)),
             Location::PerRequest(template) => {
                 let address = template.render(x);
-                Target::parse(&String::from_utf8_lossy(&address)).map(Arc::new)
+                Target::parse(&String::from_utf8_lossy(&address)).map(Cow::Owned)
             }
         }
+    }
+
+    /// How `target`, which is where it is for a request, is written: for the request to keep.
+    pub fn text(&self, target: &Target) -> Arc<DialText> {
+        match &self.location {
+            Location::Fixed(_, texts) => Arc::clone(texts.own()),
+            Location::PerRequest(_) => Arc::clone(&target.text),
+        }
+    }
+}
+
+impl Location {
+    /// A place that stays the same.
+    pub fn fixed(target: Target) -> Self {
+        let texts = PerWorker::new(|| Arc::new(DialText::clone(&target.text)));
+        Self::Fixed(Arc::new(target), texts)
     }
 }
 
