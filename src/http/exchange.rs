@@ -177,6 +177,13 @@ impl Exchange {
         host_of(self.host())
     }
 
+    /// The same without the brackets that an IPv6 address still has if there was no port.
+    pub fn bare_hostname(&self) -> &str {
+        let host = self.hostname();
+        let host = host.strip_prefix('[').unwrap_or(host);
+        host.strip_suffix(']').unwrap_or(host)
+    }
+
     /// The decoded path.
     pub fn path(&self) -> Cow<'_, [u8]> {
         request_path(&self.uri)

@@ -17,6 +17,26 @@ pub trait Matcher: Send + Sync {
     fn cost_ns(&self) -> u32 {
         20
     }
+
+    /// What a request must have, at least, for this to match, if that is always the same. Requests that
+    /// have it not may pass by unasked.
+    fn need(&self) -> Option<Need> {
+        None
+    }
+}
+
+/// What a request must have for a matcher to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// One of these hosts, in lower case.
+    Host(Vec<Box<str>>),
+    /// A path that is or begins with this one, decoded, clean and in lower case.
+    Path {
+        /// The path.
+        text: Box<[u8]>,
+        /// Whether it is the whole one.
+        is_all: bool,
+    },
 }
 
 /// Builds a matcher from the JSON that stands under its name.
@@ -68,6 +88,12 @@ impl MatcherSets {
     /// Whether there is no set, so that everything matches.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What a request must have for them to match. Of sets that are alternatives nothing is known.
+    pub(super) fn needs(&self) -> impl Iterator<Item = Need> {
+        let only = if let [only] = &*self.0 { &*only.0 } else { &[] };
+        only.iter().filter_map(|matcher| matcher.need())
     }
 
     /// Whether a set matches, or there is none.

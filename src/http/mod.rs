@@ -63,7 +63,7 @@ pub use header_fields::{FieldValue, Fields};
 pub use header_match::{HeaderMatch, TextPattern};
 pub use header_ops::{HeaderOps, ResponseHeaderOps};
 pub use lookup::unblock;
-pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType};
+pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType, Need};
 pub use metrics::{HttpMetrics, Metered};
 pub use original::replace_status;
 pub use per_worker::PerWorker;

@@ -1,7 +1,11 @@
 //! Compiled routes, and [`run`]: the one visible loop that takes a request through them.
 
+mod index;
+
 use http::StatusCode;
 use smallvec::SmallVec;
+
+use index::Index;
 
 use super::original::Original;
 use super::{
@@ -42,23 +46,26 @@ impl Route {
 
 /// An ordered list of routes.
 #[derive(Default)]
-pub struct Routes(Box<[Route]>);
+pub struct Routes {
+    routes: Box<[Route]>,
+    index: Option<Box<Index>>,
+}
 
 impl Routes {
     /// These routes, in order.
     pub fn new(routes: Vec<Route>) -> Self {
-        Self(routes.into())
+        Self { index: Index::new(&routes), routes: routes.into() }
     }
 
     /// The same, with a handler before all of them.
     pub(super) fn behind(self, handler: impl Handler + 'static) -> Self {
         let first = Route::new(MatcherSets::default(), None, vec![Box::new(handler)], false);
-        Self(std::iter::once(first).chain(self.0).collect())
+        Self::new(std::iter::once(first).chain(self.routes).collect())
     }
 
     /// Whether there is no route.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.routes.is_empty()
     }
 }
 
@@ -68,7 +75,7 @@ const FRAMES_MAX: usize = 256;
 /// Where a request stands in one list of routes.
 #[derive(Clone, Copy)]
 struct Frame<'p> {
-    routes: &'p [Route],
+    routes: &'p Routes,
     route: usize,
     /// The next handler of `route`; `None` while the route's matchers have not been asked.
     handler: Option<usize>,
@@ -159,7 +166,7 @@ fn bare(status: StatusCode, x: &mut Exchange) -> Response {
 impl<'p> Chain<'p> {
     fn new(routes: &'p Routes, unanswered: StatusCode) -> Self {
         let mut frames = SmallVec::new();
-        frames.push(Frame { routes: &routes.0, route: 0, handler: None });
+        frames.push(Frame { routes, route: 0, handler: None });
         let (armed, wrappers) = (Vec::new(), Vec::new());
         Self { frames, armed, wrappers, unanswered, pending: None, originals: 0 }
     }
@@ -210,7 +217,7 @@ impl<'p> Chain<'p> {
                 self.pending = None;
             }
             self.frames = armed.rest;
-            self.frames.push(Frame { routes: &armed.routes.0, route: 0, handler: None });
+            self.frames.push(Frame { routes: armed.routes, route: 0, handler: None });
         }
     }
 
@@ -276,14 +283,17 @@ impl<'p> Chain<'p> {
         self.originals += 1;
         self.unanswered = StatusCode::OK;
         self.frames.clear();
-        self.frames.push(Frame { routes: &routes.0, route: 0, handler: None });
+        self.frames.push(Frame { routes, route: 0, handler: None });
     }
 
     /// Whose turn it is.
     fn next_handler(&mut self, x: &mut Exchange) -> Result<Turn<'p>, HandlerError> {
         while let Some(frame) = self.frames.last_mut() {
             let routes = frame.routes;
-            let Some(route) = routes.get(frame.route) else {
+            if let (None, Some(index)) = (frame.handler, &routes.index) {
+                frame.route = index.next(frame.route, x);
+            }
+            let Some(route) = routes.routes.get(frame.route) else {
                 self.frames.pop();
                 continue;
             };
@@ -321,7 +331,7 @@ impl<'p> Chain<'p> {
             let (rest, wrappers) = (self.frames.clone(), self.wrappers.len());
             self.armed.push(ErrorRoutes { routes, rest, wrappers, original: self.originals });
         }
-        self.frames.push(Frame { routes: &routes.0, route: 0, handler: None });
+        self.frames.push(Frame { routes, route: 0, handler: None });
     }
 }
 

@@ -17,7 +17,7 @@ use super::{arguments, decode};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::config::ascii_host;
 use crate::http::{
-    Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, Unknown,
+    Exchange, HandlerError, Matcher, MatcherType, Need, Provision, ProvisionError, Template, Unknown,
 };
 use crate::module::Module;
 
@@ -77,10 +77,7 @@ enum Exact {
 
 impl Matcher for Hosts {
     fn matches(&self, x: &mut Exchange) -> Result<bool, HandlerError> {
-        let host = x.hostname();
-        // An IPv6 address without a port still has its brackets.
-        let host = host.strip_prefix('[').unwrap_or(host);
-        let host = host.strip_suffix(']').unwrap_or(host);
+        let host = x.bare_hostname();
         let found = match &self.exact {
             Exact::List(names) => names.iter().any(|name| name.eq_ignore_ascii_case(host)),
             Exact::Table(names) if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
@@ -93,6 +90,16 @@ impl Matcher for Hosts {
 
     fn cost_ns(&self) -> u32 {
         8
+    }
+
+    fn need(&self) -> Option<Need> {
+        if !self.fuzzy.is_empty() {
+            return None;
+        }
+        Some(Need::Host(match &self.exact {
+            Exact::List(names) => names.to_vec(),
+            Exact::Table(names) => names.iter().cloned().collect(),
+        }))
     }
 }
 

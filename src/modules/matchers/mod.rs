@@ -7,6 +7,8 @@ mod header;
 mod header_regexp;
 mod host;
 mod ip_ranges;
+#[cfg(test)]
+mod many_tests;
 mod method;
 mod not;
 mod path;

@@ -12,6 +12,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ use super::{arguments, decode};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::http::files::Glob;
 use crate::http::{
-    Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, Unknown, target,
+    Exchange, HandlerError, Matcher, MatcherType, Need, Provision, ProvisionError, Template, Unknown, target,
 };
 use crate::module::Module;
 
@@ -72,6 +73,27 @@ enum Kind {
     Nothing,
 }
 
+/// A request's path as patterns compare it, cleaned once for all of them.
+struct Forms<'a> {
+    /// Decoded, and in lower case.
+    lower: &'a [u8],
+    /// Clean, with one slash for several.
+    merged: OnceCell<Cow<'a, [u8]>>,
+    /// Clean, with all slashes.
+    kept: OnceCell<Cow<'a, [u8]>>,
+}
+
+impl<'a> Forms<'a> {
+    fn new(lower: &'a [u8]) -> Self {
+        Self { lower, merged: OnceCell::new(), kept: OnceCell::new() }
+    }
+
+    fn clean(&self, merge_slashes: bool) -> &[u8] {
+        let cell = if merge_slashes { &self.merged } else { &self.kept };
+        cell.get_or_init(|| target::clean_path(self.lower, merge_slashes))
+    }
+}
+
 impl Pattern {
     fn compile(text: &str) -> Self {
         // As in Caddy, all that is written is put in lower case, and values of placeholders are not.
@@ -105,20 +127,19 @@ impl PathPattern {
         Self { kind, merge_slashes: memchr::memmem::find(&bytes, b"//").is_none() }
     }
 
-    /// `lower` is the decoded path in lower case.
-    fn matches(&self, x: &Exchange, lower: &[u8]) -> bool {
+    fn matches(&self, x: &Exchange, path: &Forms<'_>) -> bool {
         if let Kind::Escaped(pattern) = &self.kind {
             let escaped = target::canonical_path(x.uri.path().as_bytes());
             let cleaned = target::clean_path(&escaped, self.merge_slashes);
             return matches_escaped(&target::lower_case(&cleaned), pattern);
         }
-        let path = target::clean_path(lower, self.merge_slashes);
+        let path = path.clean(self.merge_slashes);
         match &self.kind {
             Kind::Exact(text) => *path == **text,
             Kind::Prefix(text) => path.starts_with(text),
             Kind::Suffix(text) => path.ends_with(text),
-            Kind::Contains(text) => memchr::memmem::find(&path, text).is_some(),
-            Kind::Glob(glob) => glob.matches(&target::lossy(&path)),
+            Kind::Contains(text) => memchr::memmem::find(path, text).is_some(),
+            Kind::Glob(glob) => glob.matches(&target::lossy(path)),
             Kind::Escaped(_) | Kind::Nothing => false,
         }
     }
@@ -157,17 +178,29 @@ impl Matcher for Paths {
         let Self::OneOf(patterns) = self else { return Ok(true) };
         let decoded = x.path();
         let lower = target::lower_case(&decoded);
+        let forms = Forms::new(&lower);
         Ok(patterns.iter().any(|pattern| match pattern {
-            Pattern::Fixed(pattern) => pattern.matches(x, &lower),
+            Pattern::Fixed(pattern) => pattern.matches(x, &forms),
             Pattern::Dynamic(template) => {
                 let marked = template.render_marked(x);
-                marked == [(b'*', true)] || PathPattern::new(&marked).matches(x, &lower)
+                marked == [(b'*', true)] || PathPattern::new(&marked).matches(x, &forms)
             }
         }))
     }
 
     fn cost_ns(&self) -> u32 {
         10
+    }
+
+    fn need(&self) -> Option<Need> {
+        let Self::OneOf(patterns) = self else { return None };
+        let [Pattern::Fixed(only)] = &**patterns else { return None };
+        let (text, is_all) = match &only.kind {
+            Kind::Exact(text) => (text, true),
+            Kind::Prefix(text) => (text, false),
+            _ => return None,
+        };
+        Some(Need::Path { text: text.clone(), is_all })
     }
 }
 
