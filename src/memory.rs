@@ -4,7 +4,7 @@
 //! its lists and joins and splits free neighbours, which every request pays for: for hyper's read buffer,
 //! and for the future of a proxied request; a connection pays for more. Other allocators don't, but take
 //! more memory for thousands of quiet connections, which is what streams are for most of their time.
-//! What was measured stands in docs/architecture.md.
+//! More of it stands in docs/architecture.md.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
