@@ -216,7 +216,7 @@ class Server:
         """What JOB_BALANCED says more of the upstreams."""
         if self.job != JOB_BALANCED:
             return ""
-        return BALANCED.format(upstreams=" ".join(f"127.0.0.1:{port}" for port in self.more_upstreams))
+        return BALANCED.format(upstreams=" ".join(f"http://127.0.0.1:{port}" for port in self.more_upstreams))
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)
