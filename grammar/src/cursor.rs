@@ -1,5 +1,6 @@
 //! Reading a directive's tokens one by one.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -259,6 +260,13 @@ impl Cursor {
         })
     }
 
+    /// Loads `N` arguments, after which nothing may stand on the line. Unlike [`Cursor::all_args`] the error names what is
+    /// too much, and not what stands before it: Caddy has both, and which one it is depends on who asks.
+    pub fn last_args<const N: usize>(&mut self) -> Result<[String; N], Error> {
+        let args = self.args::<N>()?;
+        if self.next_arg() { Err(self.arg_err()) } else { Ok(args) }
+    }
+
     /// Loads `N` arguments; further ones may follow.
     pub fn args<const N: usize>(&mut self) -> Result<[String; N], Error> {
         let mut args = [const { String::new() }; N];
@@ -392,7 +400,7 @@ fn scalar(text: &str) -> Scalar {
     if let Ok(int) = text.parse() {
         return Scalar::Int(int);
     }
-    if let Some(float) = text.parse().ok().filter(|float: &f64| float.is_finite()) {
+    if let Some(float) = without_separators(text).parse().ok().filter(|float: &f64| float.is_finite()) {
         return Scalar::Float(float);
     }
     match text {
@@ -400,6 +408,17 @@ fn scalar(text: &str) -> Scalar {
         "f" | "F" | "false" | "FALSE" | "False" => Scalar::Bool(false),
         _ => Scalar::String(text.to_owned()),
     }
+}
+
+/// The text of a number without the underscores between its digits.
+fn without_separators(text: &str) -> Cow<'_, str> {
+    let is_digit =
+        |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_digit);
+    let between = |at: usize| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1));
+    if !text.contains('_') || !text.match_indices('_').all(|(at, _)| between(at)) {
+        return text.into();
+    }
+    text.replace('_', "").into()
 }
 
 #[cfg(test)]

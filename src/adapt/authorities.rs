@@ -2,7 +2,8 @@
 
 use super::listeners::Pairing;
 use super::{AutoHttpsOption, Options};
-use crate::config::pki::{Ca, DEFAULT_CA, Pki};
+use crate::config::pki::{DEFAULT_CA, Pki};
+use crate::config::tls::{ISSUER_TAG, InternalIssuer};
 
 /// Builds `apps.pki`, if there is anything to say.
 pub(super) fn build(pairings: &[Pairing], options: &Options) -> Option<Pki> {
@@ -14,8 +15,17 @@ pub(super) fn build(pairings: &[Pairing], options: &Options) -> Option<Pki> {
         authorities.entry(id.clone()).or_insert_with(|| ca.clone());
     }
     if options.skip_install_trust {
-        if authorities.is_empty() && !options.auto_https(AutoHttpsOption::Off) {
-            authorities.insert(DEFAULT_CA.into(), Ca::default());
+        let named_none = authorities.is_empty();
+        for issuer in
+            pairings.iter().flat_map(|pairing| &pairing.sites).flat_map(|site| &site.pile.tls.issuers)
+        {
+            if issuer.name(ISSUER_TAG).is_ok_and(|name| name == InternalIssuer::NAME) {
+                let id = issuer.0.get("ca").and_then(|id| id.as_str()).unwrap_or(DEFAULT_CA);
+                authorities.entry(id.to_owned()).or_default();
+            }
+        }
+        if named_none && !options.auto_https(AutoHttpsOption::Off) {
+            authorities.entry(DEFAULT_CA.to_owned()).or_default();
         }
         for ca in authorities.values_mut() {
             ca.install_trust = Some(false);

@@ -27,10 +27,31 @@ fn write(value: &impl Serialize, layout: impl Formatter) -> serde_json::Result<S
     String::from_utf8(out).map_err(serde::ser::Error::custom)
 }
 
-/// A layout with Go's escapes.
+/// A number as Go writes it: whole ones without a fraction, and very large and very small ones with an exponent.
+fn go_float(value: f64) -> String {
+    let shortest = format!("{value:e}");
+    let Some((digits, exponent)) = shortest.split_once('e') else { return shortest };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    if value != 0.0 && !(-6..21).contains(&exponent) {
+        return format!("{sign}{digits}e{exponent:+}");
+    }
+    let digits = digits.replace('.', "");
+    match usize::try_from(exponent) {
+        Ok(whole) if whole + 1 >= digits.len() => format!("{sign}{digits:0<width$}", width = whole + 1),
+        Ok(whole) => format!("{sign}{}.{}", &digits[..=whole], &digits[whole + 1..]),
+        Err(_) => format!("{sign}0.{}{digits}", "0".repeat(exponent.unsigned_abs() as usize - 1)),
+    }
+}
+
+/// A layout with Go's escapes and numbers.
 struct Escaping<F>(F);
 
 impl<F: Formatter> Formatter for Escaping<F> {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        writer.write_all(go_float(value).as_bytes())
+    }
+
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,
@@ -85,6 +106,27 @@ impl<F: Formatter> Formatter for Escaping<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_go_does() {
+        for (number, text) in [
+            (1000.0, "1000"),
+            (1.0, "1"),
+            (-0.0, "-0"),
+            (0.5, "0.5"),
+            (-12.25, "-12.25"),
+            (123_456.789e3, "123456789"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.5e300, "1.5e+300"),
+            (9_223_372_036_854_775_808.0, "9223372036854776000"),
+            (0.000_001, "0.000001"),
+            (1e-7, "1e-7"),
+            (-2.5e-10, "-2.5e-10"),
+        ] {
+            assert_eq!(to_go_json(&number).unwrap(), text);
+        }
+    }
 
     #[test]
     fn markup_is_escaped_and_the_layout_is_gos() {

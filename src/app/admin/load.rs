@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::api::{self, Answer};
 use super::{ApiError, body, config};
-use crate::app::adapter::{self, Adapted};
+use crate::app::adapter::{self, AdaptError, Adapted, CADDYFILE};
 use crate::app::source::{self, Origin};
 use crate::app::{Change, Instance};
+use crate::config::to_go_json;
 
 /// Fields by which `reload` says where its configuration comes from.
 pub const SOURCE_FILE: &str = "caddy-config-source-file";
@@ -45,7 +46,8 @@ pub(super) async fn adapt(instance: &Arc<Instance>, request: Request<Incoming>) 
         out.insert("warnings".to_owned(), json!(warnings));
     }
     out.insert("result".to_owned(), config);
-    Ok(api::json(format!("{}\n", json!(out))))
+    let out = to_go_json(&out).map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    Ok(api::json(out + "\n"))
 }
 
 /// SIGUSR1 reloads the file that the configuration came from, and must not undo a change that came from
@@ -84,7 +86,13 @@ async fn adapted(instance: &Instance, headers: &HeaderMap, text: Bytes) -> Resul
     tokio::task::spawn_blocking(move || adapter::adapt(registry, &name, UNNAMED, &text))
         .await
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error))?
-        .map_err(|error| bad(error.to_string()))
+        .map_err(|error| {
+            bad(match error {
+                // Caddy's API has one word more than its command line.
+                AdaptError::Caddyfile(error) => format!("adapting config using {CADDYFILE} adapter: {error}"),
+                other => other.to_string(),
+            })
+        })
 }
 
 fn bad(message: String) -> ApiError {

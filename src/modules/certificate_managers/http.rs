@@ -25,7 +25,7 @@ pub(super) static MODULE: Module = Module {
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     let cursor = &mut reader.cursor;
     cursor.next();
-    let [url] = cursor.all_args()?;
+    let [url] = cursor.last_args()?;
     if cursor.next_block(0) {
         return Err(cursor.err("block not allowed here"));
     }

@@ -115,6 +115,7 @@ struct Rules {
 fn parse(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
     let matchers = h.extract_matcher_set()?;
     let mut server = AcmeServer::default();
+    let mut named_authority = false;
     h.cursor.next();
     if h.cursor.next_arg() {
         return Err(h.cursor.arg_err());
@@ -122,7 +123,10 @@ fn parse(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
     let cursor = &mut h.cursor;
     while cursor.next_block(0) {
         match cursor.val() {
-            "ca" => [server.ca] = cursor.all_args()?,
+            "ca" => {
+                [server.ca] = cursor.all_args()?;
+                named_authority = true;
+            }
             "lifetime" => {
                 let [text] = cursor.args()?;
                 server.lifetime = text.parse().map_err(|error| cursor.err(format!("{error}")))?;
@@ -152,7 +156,7 @@ fn parse(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
         }
     }
     let mut values = h.new_route(matchers, ModuleJson::new(HANDLER_TAG, NAME, &server));
-    if !server.ca.is_empty() {
+    if named_authority {
         values.push(ConfigValue::CertificateAuthority(server.ca, pki::Ca::default()));
     }
     Ok(values)

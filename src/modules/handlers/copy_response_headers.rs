@@ -54,7 +54,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     let cursor = &mut h.cursor;
     let mut copy = CopyResponseHeaders::default();
     cursor.next();
-    let [] = cursor.all_args()?;
+    let [] = cursor.last_args()?;
     while cursor.next_block(0) {
         match cursor.val() {
             "include" => copy.include.extend(cursor.remaining_args()),

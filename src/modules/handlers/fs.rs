@@ -14,6 +14,6 @@ pub(super) static MODULE: Module = Module {
 
 fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     h.cursor.next();
-    let [name] = h.cursor.all_args()?;
+    let [name] = h.cursor.last_args()?;
     Ok(ModuleJson::new(HANDLER_TAG, "vars", &json!({ "fs": name })))
 }

@@ -47,7 +47,8 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
         return Err(h.cursor.arg_err());
     }
     let name = h.cursor.val().to_owned();
-    if h.cursor.next_arg() {
+    // A block too is too much.
+    if h.cursor.next() {
         return Err(h.cursor.arg_err());
     }
     h.invoke(&name);

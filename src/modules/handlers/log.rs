@@ -16,6 +16,7 @@ use crate::adapt::{
     ConfigValue, Cursor, Directive, Error, GlobalOption, Helper, NamedLog, OptionReader, Parse,
     SubmoduleSyntax, Vocabulary,
 };
+use crate::config::ModuleJson;
 use crate::config::logging::{CORE_TAG, CustomLog, DEFAULT_LOG, ENCODER_TAG, LogSampling, WRITER_TAG};
 use crate::module::Module;
 use crate::modules::{log_encoder, log_output};
@@ -62,7 +63,8 @@ const ACCESS_LOGGERS: &str = "http.log.access.";
 
 fn parse_directive(helper: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
     let vocabulary = helper.vocabulary();
-    let name = name(&mut helper.cursor)?;
+    // An empty name is none.
+    let name = name(&mut helper.cursor)?.filter(|name| !name.is_empty());
     let mut block = Block::new(&mut helper.cursor, vocabulary, false);
     block.read()?;
     let Block { mut log, hostnames, no_hostname, .. } = block;
@@ -165,24 +167,28 @@ impl<'a> Block<'a> {
 
     fn read_once(&mut self, option: &str) -> Result<(), Error> {
         match option {
-            "output" => self.log.writer = Some(self.submodule(log_output::NAMESPACE, WRITER_TAG)?),
+            "output" => self.log.writer = Some(self.output()?),
             "format" => self.log.encoder = Some(self.submodule(log_encoder::NAMESPACE, ENCODER_TAG)?),
             "core" => self.log.core = Some(self.submodule(CORES, CORE_TAG)?),
-            "level" => [self.log.level] = self.cursor.all_args()?,
+            "level" => [self.log.level] = self.cursor.last_args()?,
             "sampling" => self.log.sampling = Some(sampling(&mut self.cursor.new_from_next_segment())?),
             _ => {
-                let [] = self.cursor.all_args()?;
+                let [] = self.cursor.last_args()?;
                 self.no_hostname = true;
             }
         }
         Ok(())
     }
 
-    fn submodule(
-        &mut self,
-        namespace: &'static str,
-        tag: &'static str,
-    ) -> Result<crate::config::ModuleJson, Error> {
+    fn output(&mut self) -> Result<ModuleJson, Error> {
+        let [name] = self.cursor.args()?;
+        if log_output::is_standard(&name) {
+            return Ok(ModuleJson::new(WRITER_TAG, &name, &serde_json::json!({})));
+        }
+        self.vocabulary.submodule(self.cursor, log_output::NAMESPACE, WRITER_TAG)
+    }
+
+    fn submodule(&mut self, namespace: &'static str, tag: &'static str) -> Result<ModuleJson, Error> {
         let [_] = self.cursor.args()?;
         self.vocabulary.submodule(self.cursor, namespace, tag)
     }

@@ -52,6 +52,7 @@ struct Push {
 struct Resource {
     #[serde(skip_serializing_if = "String::is_empty")]
     method: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     target: String,
 }
 

@@ -39,7 +39,7 @@ pub(super) fn dns_option(cursor: &mut Cursor, dns: &mut DnsChallenge) -> Result<
         }
         "dns_challenge_override_domain" => [dns.override_domain] = cursor.all_args()?,
         _ => {
-            let [text] = cursor.all_args()?;
+            let [text] = cursor.args()?;
             let time = match text.parse() {
                 // This one alone may say that there is no looking for the record at all.
                 _ if option == "propagation_timeout" && text == "-1" => Duration::from_nanos(-1),

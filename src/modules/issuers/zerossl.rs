@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::acme::port;
 use super::{DNS_OPTIONS, NAMESPACE, dns_option, dns_provider};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::is_default;
 use crate::config::tls::DnsChallenge;
 use crate::module::Module;
 
@@ -31,8 +32,8 @@ struct ZeroSsl {
     api_key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     validity_days: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alternate_http_port: Option<u16>,
+    #[serde(skip_serializing_if = "is_default")]
+    alternate_http_port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     cname_validation: Option<DnsChallenge>,
 }
@@ -42,7 +43,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     let cursor = &mut reader.cursor;
     let mut issuer = ZeroSsl::default();
     cursor.next();
-    [issuer.api_key] = cursor.all_args()?;
+    [issuer.api_key] = cursor.last_args()?;
     let nesting = cursor.nesting();
     while cursor.next_block(nesting) {
         match cursor.val() {
@@ -55,7 +56,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
                 })?;
                 issuer.validity_days = Some(days);
             }
-            "alt_http_port" => issuer.alternate_http_port = Some(port(cursor)?),
+            "alt_http_port" => issuer.alternate_http_port = port(cursor)?,
             "dns" => {
                 let Some(provider) = dns_provider(cursor, vocabulary)? else { return Err(cursor.arg_err()) };
                 issuer.cname_validation.get_or_insert_default().provider = Some(provider);

@@ -39,7 +39,7 @@ pub(super) fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     while cursor.next_block(0) {
         let name = cursor.val().to_owned();
         if name == "time_local" {
-            let [] = cursor.all_args()?;
+            let [] = cursor.last_args()?;
             options.time_local = true;
             continue;
         }

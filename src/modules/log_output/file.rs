@@ -114,9 +114,11 @@ struct Mode(u32);
 
 impl Mode {
     fn parse(text: &str) -> Result<Self, String> {
-        let digits = !text.is_empty() && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
-        let mode = u32::from_str_radix(text, 8).ok().filter(|_| digits);
-        mode.map(Self).ok_or_else(|| format!("strconv.ParseUint: parsing \"{text:0>4}\": invalid syntax"))
+        // As in Go, where a text is filled up with zeros first.
+        let text = format!("{text:0>4}");
+        let digits = text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|_| digits);
+        mode.map(Self).ok_or_else(|| format!("strconv.ParseUint: parsing \"{text}\": invalid syntax"))
     }
 }
 
@@ -135,7 +137,7 @@ impl<'de> Deserialize<'de> for Mode {
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     let cursor = &mut reader.cursor;
     cursor.next();
-    let [filename] = cursor.all_args()?;
+    let [filename] = cursor.last_args()?;
     let mut writer = FileWriter { filename, ..FileWriter::default() };
     while cursor.next_block(0) {
         parse_option(&mut writer, cursor)?;
@@ -156,7 +158,7 @@ fn parse_option(writer: &mut FileWriter, cursor: &mut Cursor) -> Result<(), Erro
                 "roll_uncompressed" => writer.roll_gzip = Some(false),
                 _ => writer.roll_local_time = true,
             }
-            let [] = cursor.all_args()?;
+            let [] = cursor.last_args()?;
         }
         option => {
             let option = option.to_owned();
@@ -371,7 +373,8 @@ mod tests {
     fn modes_are_octal() {
         assert_eq!(Mode::parse("640"), Ok(Mode(0o640)));
         assert_eq!(json!(Mode(0o640)), json!("0640"));
-        for no in ["", "8", "+7", "0o7", "rw"] {
+        assert_eq!(Mode::parse(""), Ok(Mode(0)));
+        for no in ["8", "+7", "0o7", "rw"] {
             assert!(Mode::parse(no).is_err(), "{no}");
         }
     }

@@ -6,6 +6,8 @@ mod standard;
 
 use crate::module::Module;
 
+pub(super) use standard::is_standard;
+
 /// One row for each file.
 pub(super) static TABLE: &[&Module] = &[&file::MODULE, &net::MODULE, &standard::MODULE];
 

@@ -54,17 +54,17 @@ struct NetWriter {
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     let cursor = &mut reader.cursor;
     cursor.next();
-    let [address] = cursor.all_args()?;
+    let [address] = cursor.last_args()?;
     let mut writer = NetWriter { address, ..NetWriter::default() };
     while cursor.next_block(0) {
         match cursor.val() {
             "dial_timeout" => {
-                let [timeout] = cursor.all_args()?;
+                let [timeout] = cursor.last_args()?;
                 let invalid = |_| cursor.err(format!("invalid duration: {timeout}"));
                 writer.dial_timeout = timeout.parse().map_err(invalid)?;
             }
             "soft_start" => {
-                let [] = cursor.all_args()?;
+                let [] = cursor.last_args()?;
                 writer.soft_start = true;
             }
             other => return Err(cursor.err(format!("unrecognized subdirective '{other}'"))),

@@ -31,12 +31,14 @@ pub(super) static MODULE: Module = Module {
     ..Module::EMPTY
 };
 
+/// Whether a writer's name is all that can be said of it. What follows, be it an empty block, is then told of by who
+/// reads on.
+pub(in crate::modules) fn is_standard(name: &str) -> bool {
+    MODULE.submodules.iter().any(|row| row.name == name)
+}
+
 fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
-    let cursor = &mut reader.cursor;
-    cursor.next();
-    if cursor.next() {
-        return Err(cursor.err(format!("unrecognized subdirective: {}", cursor.val())));
-    }
+    reader.cursor.next();
     Ok(json!({}))
 }
 

@@ -11,9 +11,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{arguments, decode};
+use super::{arguments, decode, list};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::config::ascii_host;
 use crate::http::{
@@ -34,7 +34,7 @@ const LIST_MAX: usize = 8;
 
 fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
     let is_label = |host: &str, at: usize| host[..at].ends_with(['.']) || at == 0;
-    Ok(json!(arguments(&mut reader.cursor, NAME, is_label)?))
+    Ok(list(arguments(&mut reader.cursor, NAME, is_label)?))
 }
 
 fn provision(json: &Value, _: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
@@ -122,6 +122,8 @@ fn is_meant(pattern: &[(u8, bool)], host: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::modules::testing::{matcher, matches, routes};
 

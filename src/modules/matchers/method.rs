@@ -8,8 +8,9 @@
 //! ```
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::list;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::config;
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
@@ -32,7 +33,7 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
             return Err(cursor.err("malformed method matcher: blocks are not supported"));
         }
     }
-    Ok(json!(methods))
+    Ok(list(methods))
 }
 
 struct OneOf(Box<[Method]>);

@@ -51,6 +51,11 @@ pub(super) static TABLE: &[&Module] = &[
     &vars_regexp::MODULE,
 ];
 
+/// A list as JSON. Caddy writes `null` where nothing was said, and reads it as a list of nothing.
+fn list(items: Vec<String>) -> Value {
+    if items.is_empty() { Value::Null } else { items.into() }
+}
+
 /// Decodes the JSON of a matcher.
 fn decode<T: DeserializeOwned>(name: &str, json: &Value) -> Result<T, ProvisionError> {
     config::decode(json.clone())

@@ -14,9 +14,9 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{arguments, decode};
+use super::{arguments, decode, list};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::http::files::Glob;
 use crate::http::{
@@ -33,7 +33,7 @@ pub(super) static MODULE: Module = Module {
 const NAME: &str = "path";
 
 fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
-    Ok(json!(arguments(&mut reader.cursor, NAME, |_, _| true)?))
+    Ok(list(arguments(&mut reader.cursor, NAME, |_, _| true)?))
 }
 
 fn provision(json: &Value, _: &mut Provision<'_>) -> Result<Box<dyn Matcher>, ProvisionError> {
@@ -270,6 +270,8 @@ fn span(rest: &[u8], next: Option<&(u8, bool)>) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::modules::testing::matches;
 

@@ -10,7 +10,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{decode, no_block};
+use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
 use crate::module::Module;
@@ -39,7 +39,9 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
         if cursor.next_arg() {
             return Err(cursor.arg_err());
         }
-        no_block(cursor, NAME)?;
+        if cursor.next_block(0) {
+            return Err(cursor.err("malformed tls matcher: blocks are not supported yet"));
+        }
     }
     Ok(tls)
 }

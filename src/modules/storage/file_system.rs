@@ -32,7 +32,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     while cursor.next_block(0) {
         match cursor.val() {
             "root" if !root.is_empty() => return Err(cursor.err("root already set")),
-            "root" => [root] = cursor.all_args()?,
+            "root" => [root] = cursor.last_args()?,
             word => {
                 let message = format!("unrecognized parameter '{word}'");
                 return Err(cursor.err(message).did_you_mean(word, ["root"]));

@@ -197,7 +197,7 @@ fn parse_a(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
 fn parse_multi(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
     let mut multi = MultiUpstreams::default();
     reader.cursor.next();
-    let [] = reader.cursor.all_args()?;
+    let [] = reader.cursor.last_args()?;
     while reader.cursor.next_block(0) {
         multi.sources.push(reader.submodule(NAMESPACE, SOURCE_TAG)?);
     }

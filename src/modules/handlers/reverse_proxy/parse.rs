@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::address::UpstreamAddress;
 use super::json::{ResponseHandler, ReverseProxy, SOURCE_TAG, TRANSPORT_TAG, Upstream};
@@ -153,16 +153,12 @@ impl Reader<'_, '_> {
             }
             "dynamic" => {
                 self.next_arg()?;
-                if self.proxy.dynamic_upstreams.is_some() {
-                    return Err(self.cursor().err("dynamic upstreams already specified"));
-                }
+                self.warn_of_another(self.proxy.dynamic_upstreams.is_some());
                 self.proxy.dynamic_upstreams = Some(self.h.submodule(dynamic::NAMESPACE, SOURCE_TAG)?);
             }
             "transport" => {
                 self.next_arg()?;
-                if self.transport.is_some() {
-                    return Err(self.cursor().err("transport already specified"));
-                }
+                self.warn_of_another(self.transport.is_some());
                 self.transport = Some(self.h.submodule(TRANSPORTS, TRANSPORT_TAG)?);
             }
             _ => return Ok(false),
@@ -217,7 +213,10 @@ impl Reader<'_, '_> {
                 self.proxy.load_balancing.get_or_insert_default().retries = retries;
             }
             "lb_try_duration" => {
-                let span = duration(self.cursor(), "bad duration value")?;
+                let [text] = self.cursor().args()?;
+                let span = text
+                    .parse()
+                    .map_err(|error| self.cursor().err(format!("bad duration value {text}: {error}")))?;
                 self.proxy.load_balancing.get_or_insert_default().try_duration = span;
             }
             "lb_try_interval" => {
@@ -281,20 +280,33 @@ impl Reader<'_, '_> {
                 *down = ResponseHeaderOps { add, set, delete, replace, require, deferred };
             }
             "method" => {
-                let [method] = self.cursor().all_args()?;
-                self.rewrite().insert("method".into(), Value::String(method));
+                let [method] = self.cursor().last_args()?;
+                self.rewrite("method", method);
             }
             "rewrite" => {
-                let [uri] = self.cursor().all_args()?;
-                self.rewrite().insert("uri".into(), Value::String(uri));
+                let [uri] = self.cursor().last_args()?;
+                self.rewrite("uri", uri);
             }
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn rewrite(&mut self) -> &mut Map<String, Value> {
-        self.proxy.rewrite.get_or_insert_default()
+    /// What is empty leaves the request as it is, and is not said.
+    fn rewrite(&mut self, what: &str, value: String) {
+        let rewrite = self.proxy.rewrite.get_or_insert_default();
+        if value.is_empty() {
+            rewrite.remove(what);
+        } else {
+            rewrite.insert(what.to_owned(), Value::String(value));
+        }
+    }
+
+    /// Of a transport, and of a source of upstreams, only the last counts.
+    fn warn_of_another(&self, is_another: bool) {
+        if is_another {
+            self.h.warn("this replaces the one before: there can be only one");
+        }
     }
 
     /// Setting a header that the proxy sets so anyway is no mistake, but it confuses readers.
@@ -469,7 +481,7 @@ fn duration_or_nanos(cursor: &mut Cursor) -> Result<Duration, Error> {
 
 /// A size in bytes; -1 for `unlimited`.
 fn size(cursor: &mut Cursor) -> Result<i64, Error> {
-    let [text] = cursor.all_args()?;
+    let [text] = cursor.last_args()?;
     if text == "unlimited" {
         return Ok(-1);
     }

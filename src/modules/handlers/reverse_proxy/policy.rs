@@ -47,7 +47,7 @@ const fn policy(name: &'static str, syntax: &'static str, parse: Read) -> Submod
 const fn plain(name: &'static str) -> SubmoduleSyntax {
     policy(name, name, |reader| {
         reader.cursor.next();
-        let [] = reader.cursor.all_args()?;
+        let [] = reader.cursor.last_args()?;
         Ok(json!({}))
     })
 }

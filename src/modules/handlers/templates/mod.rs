@@ -89,7 +89,12 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
                     return Err(cursor.arg_err());
                 }
             }
-            "between" => templates.delimiters = cursor.all_args::<2>()?.into(),
+            "between" => {
+                templates.delimiters = cursor.remaining_args();
+                if templates.delimiters.len() != 2 {
+                    return Err(cursor.arg_err());
+                }
+            }
             "root" => [templates.file_root] = cursor.args()?,
             "extensions" => {
                 if cursor.next_arg() {

@@ -282,7 +282,7 @@ fn module_option(h: &mut Helper<'_>, said: &mut Said) -> Result<bool, Error> {
 }
 
 fn one(cursor: &mut Cursor) -> Result<String, Error> {
-    let [value] = cursor.all_args()?;
+    let [value] = cursor.last_args()?;
     Ok(value)
 }
 

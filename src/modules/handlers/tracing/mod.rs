@@ -75,7 +75,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
     }
     while cursor.next_block(0) {
         match cursor.val() {
-            "span" => [tracing.span] = cursor.all_args()?,
+            "span" => [tracing.span] = cursor.last_args()?,
             "span_attributes" => {
                 while cursor.next_block(1) {
                     let name = cursor.val().to_owned();
@@ -84,9 +84,7 @@ fn parse(h: &mut Helper<'_>) -> Result<ModuleJson, Error> {
                 }
             }
             word => {
-                return Err(cursor
-                    .err(format!("unrecognized subdirective '{word}'"))
-                    .did_you_mean(word, ["span", "span_attributes"]));
+                return Err(cursor.arg_err().did_you_mean(word, ["span", "span_attributes"]));
             }
         }
     }
