@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::acme::dns01::DnsProviderType;
 use crate::adapt::{Directive, GlobalOption, MatcherSyntax, SubmoduleSyntax, Vocabulary};
+use crate::config::schema::ModuleSchema;
+use crate::http;
 use crate::http::{EncodingType, HandlerType, MatcherType};
 use crate::log::{self, EncoderType, FilterType, WriterType};
 use crate::tls::issuance::IssuerType;
@@ -43,6 +45,8 @@ pub struct Module {
     pub options: &'static [GlobalOption],
     /// How it is written inside another module.
     pub submodules: &'static [SubmoduleSyntax],
+    /// What can be said of each of these in JSON, by the types that read it.
+    pub schemas: &'static [ModuleSchema],
     /// The names among `submodules` that can be written so far, and not run.
     pub written_only: &'static [&'static str],
 }
@@ -65,6 +69,7 @@ impl Module {
         matcher_syntax: &[],
         options: &[],
         submodules: &[],
+        schemas: &[],
         written_only: &[],
     };
 }
@@ -121,6 +126,12 @@ impl Registry {
                 filters: modules().flat_map(|m| m.log_filters).map(|row| (row.id, row)).collect(),
             },
         }
+    }
+
+    /// What can be said of each module in JSON, wherever its type is.
+    pub fn schemas(&self) -> Vec<ModuleSchema> {
+        let own = self.modules.iter().flat_map(|module| module.schemas);
+        own.chain(http::schemas()).chain(tls::schemas()).copied().collect()
     }
 
     /// The full names of all modules in Caddy's form, sorted.

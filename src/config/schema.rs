@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::http::{App, HANDLER_TAG, Subroute};
-use super::logging::{CORE_TAG, ENCODER_TAG, WRITER_TAG};
-use super::tls::{CertificateFiles, ISSUER_TAG, InternalIssuer};
+use super::logging::{CORE_TAG, ENCODER_TAG, FILTER_TAG, WRITER_TAG};
+use super::tls::{AcmeIssuer, ISSUER_TAG, InternalIssuer};
 use super::{Apps, Config, pki, tls};
 
 /// How the modules of a namespace are chosen where one can stand.
@@ -27,7 +27,7 @@ macro_rules! slots {
     ($($slot:ident: $namespace:literal, $choice:expr;)*) => {
         $(
             #[doc = concat!("Where modules of `", $namespace, "` stand.")]
-            pub(super) struct $slot;
+            pub struct $slot;
 
             impl JsonSchema for $slot {
                 fn schema_name() -> Cow<'static, str> {
@@ -47,41 +47,84 @@ macro_rules! slots {
 }
 
 slots! {
+    AuthenticationProviders: "http.authentication.providers", Choice::Names;
     CaPool: "tls.ca_pool.source", Choice::Tag("provider");
+    CircuitBreaker: "http.reverse_proxy.circuit_breakers", Choice::Tag("type");
     CertificateLoaders: "tls.certificates", Choice::Names;
     CertificateManager: "tls.get_certificate", Choice::Tag("via");
     ClientVerifier: "tls.client_auth.verifier", Choice::Tag("verifier");
     ConfigLoader: "caddy.config_loaders", Choice::Tag("module");
     DnsProvider: "dns.providers", Choice::Tag("name");
     EchPublishers: "tls.ech.publishers", Choice::Names;
+    Encoders: "http.encoders", Choice::Names;
     Handler: "http.handlers", Choice::Tag(HANDLER_TAG);
     HandshakeContext: "tls.context", Choice::Tag("module");
     HandshakeMatcherSet: "tls.handshake_match", Choice::Names;
     IpSource: "http.ip_sources", Choice::Tag("source");
     Issuer: "tls.issuance", Choice::Tag(ISSUER_TAG);
+    LeafLoader: "tls.leaf_cert_loader", Choice::Tag("loader");
     ListenerWrapper: "caddy.listeners", Choice::Tag("wrapper");
     LogCore: "caddy.logging.cores", Choice::Tag(CORE_TAG);
     LogEncoder: "caddy.logging.encoders", Choice::Tag(ENCODER_TAG);
+    LogFilter: "caddy.logging.encoders.filter", Choice::Tag(FILTER_TAG);
     LogWriter: "caddy.logging.writers", Choice::Tag(WRITER_TAG);
     Matchers: "http.matchers", Choice::Names;
     NetworkProxy: "caddy.network_proxy", Choice::Tag("from");
     PacketConnWrapper: "caddy.packetconns", Choice::Tag("wrapper");
     Permission: "tls.permission", Choice::Tag("module");
+    SelectionPolicy: "http.reverse_proxy.selection_policies", Choice::Tag("policy");
     Storage: "caddy.storage", Choice::Tag("module");
     TicketKeys: "tls.stek", Choice::Tag("provider");
+    Transport: "http.reverse_proxy.transport", Choice::Tag("protocol");
+    UpstreamSource: "http.reverse_proxy.upstreams", Choice::Tag("source");
 }
 
 /// Makes the schema of one type.
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// Modules whose types are known here, by namespace and name.
-const TYPED: &[(&str, &str, SchemaOf)] = &[
-    ("http.handlers", Subroute::NAME, Subroute::json_schema),
-    ("http.matchers", "not", Vec::<Matchers>::json_schema),
-    ("tls.certificates", "automate", Vec::<String>::json_schema),
-    ("tls.certificates", "load_files", Vec::<CertificateFiles>::json_schema),
-    ("tls.issuance", InternalIssuer::NAME, InternalIssuer::json_schema),
+/// What can be said of a module in JSON, besides the tag with its name.
+#[derive(Clone, Copy)]
+pub struct ModuleSchema {
+    namespace: &'static str,
+    name: &'static str,
+    schema: SchemaOf,
+}
+
+impl ModuleSchema {
+    /// The module of this name, which is read as a `T`.
+    pub const fn of<T: JsonSchema>(namespace: &'static str, name: &'static str) -> Self {
+        Self { namespace, name, schema: T::json_schema }
+    }
+
+    /// The module's full name.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.namespace, self.name)
+    }
+}
+
+/// The JSON form of a module of which nothing can be said.
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Modules whose types are known here.
+const TYPED: &[ModuleSchema] = &[
+    ModuleSchema::of::<Nothing>("caddy.logging.cores", "mock"),
+    ModuleSchema::of::<Nothing>("tls.stek", "standard"),
+    ModuleSchema::of::<Subroute>("http.handlers", Subroute::NAME),
+    ModuleSchema::of::<Vec<Matchers>>("http.matchers", "not"),
+    ModuleSchema::of::<AcmeIssuer>("tls.issuance", AcmeIssuer::NAME),
+    ModuleSchema::of::<InternalIssuer>("tls.issuance", InternalIssuer::NAME),
 ];
+
+/// The modules of these full names that stand in some namespace of [`SLOTS`], and that nothing is known of.
+#[cfg(test)]
+pub(crate) fn open_modules(ids: &[String], schemas: &[ModuleSchema]) -> Vec<String> {
+    let is_known = |id: &str| schemas.iter().chain(TYPED).any(|schema| schema.id() == id);
+    let stands =
+        |id: &str| id.rsplit_once('.').is_some_and(|(of, _)| SLOTS.iter().any(|(slot, _)| *slot == of));
+    ids.iter().filter(|id| stands(id) && !is_known(id)).cloned().collect()
+}
 
 impl JsonSchema for Apps {
     fn schema_name() -> Cow<'static, str> {
@@ -104,12 +147,14 @@ impl JsonSchema for Apps {
 }
 
 /// The schema of a configuration in which modules of these full names can stand, such as
-/// `http.handlers.static_response`. It depends on them alone, and not on their order.
-pub fn of_config(ids: &[String]) -> Value {
+/// `http.handlers.static_response`; what can be said of them is told by `schemas`. It depends on them alone, and not on
+/// their order.
+pub fn of_config(ids: &[String], schemas: &[ModuleSchema]) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let typed: Vec<(&str, &str, Value)> = TYPED
         .iter()
-        .map(|(namespace, name, schema)| (*namespace, *name, schema(&mut generator).to_value()))
+        .chain(schemas)
+        .map(|row| (row.namespace, row.name, (row.schema)(&mut generator).to_value()))
         .collect();
     let mut root = generator.into_root_schema_for::<Config>().to_value();
     if let Some(definitions) = root.get_mut("$defs").and_then(Value::as_object_mut) {

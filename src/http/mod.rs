@@ -46,6 +46,11 @@ mod upstream_info;
 mod values;
 mod watched;
 
+/// What can be said of the modules whose types are of this layer.
+pub fn schemas() -> impl Iterator<Item = &'static crate::config::schema::ModuleSchema> {
+    serve::wrappers::SCHEMAS.iter().chain(trusted_proxies::SCHEMAS)
+}
+
 pub use access_log::{
     AccessEntry, BodyForm, Fate, LOG_SKIP_VAR, LOGGED_BODY_BYTES_MAX, LOGGER_NAMES_VAR, LateField, LogField,
 };

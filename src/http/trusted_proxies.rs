@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Exchange, ProvisionError};
 use crate::config;
+use crate::config::schema::ModuleSchema;
 
 /// The tag under which an IP source's name stands.
 const SOURCE_TAG: &str = "source";
@@ -21,12 +23,15 @@ pub(super) struct TrustedProxies {
 }
 
 /// The JSON form of `http.ip_sources.static`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StaticRanges {
     #[serde(default)]
     ranges: Vec<String>,
 }
+
+/// What can be said of each source of addresses.
+pub(super) const SCHEMAS: &[ModuleSchema] = &[ModuleSchema::of::<StaticRanges>("http.ip_sources", "static")];
 
 impl TrustedProxies {
     /// What a server says of them; `None` if it trusts nobody, which costs nothing.

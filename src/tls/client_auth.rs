@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -18,6 +19,7 @@ use super::provider::provider;
 use super::trust_pool::{self, Purpose, Sources, TrustPool};
 use super::{TlsError, load, storage};
 use crate::config::ModuleJson;
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::tls::ClientAuthentication;
 
 const VERIFIER_TAG: &str = "verifier";
@@ -39,11 +41,49 @@ struct Issuers {
     webpki: Arc<dyn ClientCertVerifier>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct LeafVerifierJson {
+    #[schemars(with = "Vec<schema::LeafLoader>")]
     leaf_certs_loaders: Vec<ModuleJson>,
 }
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Files {
+    files: Vec<String>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Folders {
+    folders: Vec<String>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Certificates {
+    certificates: Vec<String>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Stored {
+    certificates: Vec<String>,
+    #[schemars(with = "Option<schema::Storage>")]
+    storage: Option<ModuleJson>,
+}
+
+/// What can be said of verifiers, and of what loads their certificates.
+pub(super) const SCHEMAS: &[ModuleSchema] = &[
+    ModuleSchema::of::<LeafVerifierJson>("tls.client_auth.verifier", "leaf"),
+    ModuleSchema::of::<Files>(LEAF_LOADERS, "file"),
+    ModuleSchema::of::<Folders>(LEAF_LOADERS, "folder"),
+    ModuleSchema::of::<Certificates>(LEAF_LOADERS, "pem"),
+    ModuleSchema::of::<Stored>(LEAF_LOADERS, "storage"),
+];
+
+const LEAF_LOADERS: &str = "tls.leaf_cert_loader";
 
 impl ClientVerifier {
     /// What a policy says of client certificates; `None` if nothing.
@@ -147,27 +187,6 @@ fn leaves(
 
 /// The certificates that a module of `tls.leaf_cert_loader` names.
 fn load_leaves(loader: &ModuleJson, sources: Sources<'_>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Files {
-        files: Vec<String>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Folders {
-        folders: Vec<String>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Certificates {
-        certificates: Vec<String>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Stored {
-        certificates: Vec<String>,
-        storage: Option<ModuleJson>,
-    }
     fn decode<T: DeserializeOwned>(loader: &ModuleJson) -> Result<T, TlsError> {
         Ok(loader.decode(LEAF_LOADER_TAG)?)
     }

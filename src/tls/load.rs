@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use super::certificate::has_foreign_blocks;
 use super::placeholder::expand;
 use super::{Certificate, Storage, TlsError};
 use crate::config;
+use crate::config::schema::ModuleSchema;
 use crate::config::tls::CertificateFiles;
 
 /// The loader that names what to manage, and loads nothing.
@@ -19,11 +21,22 @@ pub(super) const AUTOMATE: &str = "automate";
 /// How deep folders may be nested.
 const FOLDER_DEPTH_MAX: usize = 16;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct StorageJson {
     pairs: Vec<CertificateFiles>,
 }
+
+/// What can be said to each loader.
+pub(super) const SCHEMAS: &[ModuleSchema] = &[
+    ModuleSchema::of::<Vec<String>>(LOADERS, AUTOMATE),
+    ModuleSchema::of::<Vec<CertificateFiles>>(LOADERS, "load_files"),
+    ModuleSchema::of::<Vec<String>>(LOADERS, "load_folders"),
+    ModuleSchema::of::<Vec<CertificateFiles>>(LOADERS, "load_pem"),
+    ModuleSchema::of::<StorageJson>(LOADERS, "load_storage"),
+];
+
+const LOADERS: &str = "tls.certificates";
 
 /// The certificates that one loader loads.
 ///

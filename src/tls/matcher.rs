@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::TlsError;
 use super::placeholder::{expand, server_name};
 use crate::config;
+use crate::config::schema::ModuleSchema;
 use crate::config::subject::matches_wildcard;
 use crate::config::tls::HandshakeMatchers;
 
@@ -37,7 +39,7 @@ pub(super) enum Matcher {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RegexpJson {
     #[serde(default)]
@@ -46,7 +48,7 @@ struct RegexpJson {
     pattern: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
 struct RemoteIpJson {
@@ -54,12 +56,22 @@ struct RemoteIpJson {
     not_ranges: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
 struct LocalIpJson {
     ranges: Vec<String>,
 }
+
+/// What can be said of each matcher.
+pub(super) const SCHEMAS: &[ModuleSchema] = &[
+    ModuleSchema::of::<Vec<String>>(MATCHERS, "sni"),
+    ModuleSchema::of::<RegexpJson>(MATCHERS, "sni_regexp"),
+    ModuleSchema::of::<RemoteIpJson>(MATCHERS, "remote_ip"),
+    ModuleSchema::of::<LocalIpJson>(MATCHERS, "local_ip"),
+];
+
+const MATCHERS: &str = "tls.handshake_match";
 
 impl Matcher {
     /// Compiles all matchers of a policy, all of which must match.

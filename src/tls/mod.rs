@@ -43,7 +43,7 @@ pub use client::{ClientOptions, Trust, own_client_config};
 pub use error::TlsError;
 pub use internal::internal_issuer;
 pub use matcher::Ends;
-pub use modules::Modules;
+pub use modules::{Modules, schemas};
 pub use placeholder::expand;
 pub use policy::{ConnectionPolicies, HttpVersions, Selected};
 pub use provider::{is_cipher_suite, is_curve, is_protocol_version, provider};

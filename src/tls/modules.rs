@@ -4,6 +4,15 @@
 use super::issuance::IssuerTypes;
 use super::on_demand::{ManagerTypes, PermissionTypes};
 use super::storage::StorageTypes;
+use super::{client_auth, load, matcher, storage, trust_pool};
+use crate::config::schema::ModuleSchema;
+
+/// What can be said of the modules whose types are of this layer.
+pub fn schemas() -> impl Iterator<Item = &'static ModuleSchema> {
+    let lists =
+        [load::SCHEMAS, matcher::SCHEMAS, trust_pool::SCHEMAS, client_auth::SCHEMAS, storage::SCHEMAS];
+    lists.into_iter().flatten()
+}
 
 /// The modules that the TLS app's configuration may name.
 #[derive(Clone, Debug, Default)]

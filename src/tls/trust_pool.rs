@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, Error};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -17,6 +18,7 @@ use super::certificate::chain_from_pem;
 use super::storage::{self, SharedStorage, StorageTypes};
 use super::{Authorities, TlsError};
 use crate::config::ModuleJson;
+use crate::config::schema::{self, ModuleSchema};
 
 /// The tag under which a trust pool's name stands.
 pub(super) const TRUST_POOL_TAG: &str = "provider";
@@ -44,40 +46,55 @@ pub(super) struct Sources<'a> {
     pub(super) storages: &'a StorageTypes,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct InlineJson {
     trusted_ca_certs: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct FileJson {
     pem_files: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct AuthorityJson {
     authority: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct StorageJson {
+    #[schemars(with = "Option<schema::Storage>")]
     storage: Option<ModuleJson>,
     pem_keys: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct CombinedJson {
+    #[schemars(with = "Vec<schema::CaPool>")]
     sources: Vec<ModuleJson>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct NoJson {}
+
+/// What can be said of each pool.
+pub(super) const SCHEMAS: &[ModuleSchema] = &[
+    ModuleSchema::of::<InlineJson>(POOLS, "inline"),
+    ModuleSchema::of::<FileJson>(POOLS, "file"),
+    ModuleSchema::of::<AuthorityJson>(POOLS, "pki_root"),
+    ModuleSchema::of::<AuthorityJson>(POOLS, "pki_intermediate"),
+    ModuleSchema::of::<StorageJson>(POOLS, "storage"),
+    ModuleSchema::of::<CombinedJson>(POOLS, "combined"),
+    ModuleSchema::of::<NoJson>(POOLS, "system"),
+];
+
+const POOLS: &str = "tls.ca_pool.source";
 
 impl TrustPool {
     /// Reads the pool that a module describes.

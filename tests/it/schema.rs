@@ -33,6 +33,13 @@ impl Checker<'_> {
         checker.complaints
     }
 
+    /// The same for a part of the schema.
+    fn complaints_of(root: &Value, part: &Value, value: &Value) -> Vec<String> {
+        let mut checker = Checker { root, complaints: Vec::new() };
+        checker.check(part, value, "");
+        checker.complaints
+    }
+
     fn check(&mut self, schema: &Value, value: &Value, path: &str) {
         let Value::Object(keywords) = schema else {
             assert_eq!(*schema, Value::Bool(true));
@@ -70,6 +77,11 @@ impl Checker<'_> {
                     operand.as_array().unwrap().iter().for_each(|part| self.check(part, value, path));
                     true
                 }
+                "anyOf" | "oneOf" => operand.as_array().unwrap().iter().any(|one| {
+                    let mut choice = Checker { root: self.root, complaints: Vec::new() };
+                    choice.check(one, value, path);
+                    choice.complaints.is_empty()
+                }),
                 "if" => {
                     let mut condition = Checker { root: self.root, complaints: Vec::new() };
                     condition.check(operand, value, path);
@@ -185,10 +197,70 @@ fn it_takes_no_wrong_configuration() {
             json!({"logging": {"logs": {"default": {"writer": {"output": "paper"}}}}}),
             ".logging.logs.default.writer.output: enum: \"paper\"".into(),
         ),
+        (handler(json!({"handler": "static_response", "boddy": "x"})), format!("{first}.boddy: unknown")),
+        (
+            handler(
+                json!({"handler": "reverse_proxy", "transport": {"protocol": "http", "dial_timeout": "5 s"}}),
+            ),
+            format!("{first}.transport.dial_timeout: pattern: \"5 s\""),
+        ),
+        (
+            handler(
+                json!({"handler": "reverse_proxy", "load_balancing": {"selection_policy": {"policy": "first", "a": 1}}}),
+            ),
+            format!("{first}.load_balancing.selection_policy.a: unknown"),
+        ),
+        (
+            handler(json!({"handler": "encode", "encodings": {"gzip": {"level": "5"}}})),
+            format!("{first}.encodings.gzip.level: type: \"5\""),
+        ),
+        (
+            with_server(json!({"routes": [{"match": [{"path": "/a"}]}]})),
+            format!("{server}.routes.0.match.0.path: type: \"/a\""),
+        ),
+        (
+            json!({"logging": {"logs": {"a": {"encoder": {"format": "filter", "fields": {"x": {"filter": "hash", "y": 1}}}}}}}),
+            ".logging.logs.a.encoder.fields.x.y: unknown".into(),
+        ),
         (json!({"storage": {"module": "memory"}}), ".storage.module: enum: \"memory\"".into()),
     ] {
         assert_eq!(Checker::complaints(&schema, &config), [complaint], "{config}");
     }
+}
+
+/// Modules that take any field: variables have any name.
+const OPEN: &[&str] = &["vars"];
+
+#[test]
+fn each_module_takes_its_own_fields_only() {
+    let schema = schema();
+    let mut modules = 0;
+    let mut open = Vec::new();
+    for (namespace, choice) in schema["$defs"].as_object().unwrap() {
+        let own = choice["allOf"].as_array().into_iter().flatten();
+        for tag in choice["required"].as_array().into_iter().flatten().map(|tag| tag.as_str().unwrap()) {
+            let Some(names) = choice["properties"][tag]["enum"].as_array() else { continue };
+            for name in names {
+                modules += 1;
+                let complaints =
+                    Checker::complaints_of(&schema, choice, &json!({tag: name, "no_such_field": 1}));
+                let told = complaints.iter().any(|complaint| complaint.contains(".no_such_field: unknown"));
+                if !told {
+                    open.push(format!("{namespace}.{}", name.as_str().unwrap()));
+                }
+                assert!(own.clone().any(|one| one["if"]["properties"][tag]["const"] == *name), "{name}");
+            }
+        }
+        if choice.get("required").is_none() && namespace.contains('.') {
+            for (name, own) in choice["properties"].as_object().into_iter().flatten() {
+                modules += usize::from(name != "@id");
+                assert_ne!(*own, json!(true), "{namespace}.{name} is not described");
+            }
+        }
+    }
+    let expected: Vec<String> = OPEN.iter().map(|name| format!("http.handlers.{name}")).collect();
+    assert_eq!(open, expected);
+    assert!(modules > 90, "{modules}");
 }
 
 #[test]

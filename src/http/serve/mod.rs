@@ -18,7 +18,7 @@ mod streams;
 mod tests;
 mod wire;
 mod worker;
-mod wrappers;
+pub(super) mod wrappers;
 
 pub use engine::{Engine, Listen, ListenError};
 pub use guard::WireLimits;

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, tz::TimeZone};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::Level;
@@ -12,7 +13,7 @@ use super::number;
 
 /// The options as they are written
 /// (<https://caddyserver.com/docs/json/logging/logs/encoder/json/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EncoderOptions {
     /// The key of the message; an empty one leaves it out, as with the other keys.

@@ -4,12 +4,14 @@ use std::fmt::LowerHex;
 use std::sync::Arc;
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, with_query};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::ModuleJson;
+use crate::config::schema::ModuleSchema;
 use crate::fetch::Client;
 use crate::module::Module;
 use crate::tls::issuance::IssuerContext;
@@ -19,6 +21,7 @@ use crate::tls::{Certificate, TlsError, expand};
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: "http", syntax: "http <url>", parse }],
     manager: Some(ManagerType { id: "http", provision }),
+    schemas: &[ModuleSchema::of::<Settings>("tls.get_certificate", "http")],
     ..Module::EMPTY
 };
 
@@ -33,7 +36,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
 }
 
 /// The JSON form.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
     url: String,

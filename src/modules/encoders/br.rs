@@ -3,11 +3,13 @@
 use std::io::{self, Write as _};
 
 use brotli::CompressorWriter;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{Encoder, Encoding, EncodingType, ProvisionError};
 use crate::module::Module;
 
@@ -16,6 +18,7 @@ const NAME: &str = "br";
 pub(super) static MODULE: Module = Module {
     encoding: Some(EncodingType { name: NAME, provision }),
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: "br [<quality>]", parse }],
+    schemas: &[ModuleSchema::of::<Br>("http.encoders", NAME)],
     ..Module::EMPTY
 };
 
@@ -28,7 +31,7 @@ const WINDOW_BITS: u32 = 18;
 const OUT_BYTES: usize = 4 * 1024;
 
 /// The JSON form.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Br {
     /// From 0, the fastest, to 11.

@@ -3,11 +3,13 @@
 use std::io;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{Encoder, Encoding, EncodingType, ProvisionError};
 use crate::module::Module;
 
@@ -16,6 +18,7 @@ const NAME: &str = "gzip";
 pub(super) static MODULE: Module = Module {
     encoding: Some(EncodingType { name: NAME, provision }),
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: "gzip [<level>]", parse }],
+    schemas: &[ModuleSchema::of::<Gzip>("http.encoders", NAME)],
     ..Module::EMPTY
 };
 
@@ -27,7 +30,7 @@ const WINDOW_BITS: u8 = 15;
 const OUT_BYTES: usize = 4 * 1024;
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/encode/encodings/gzip/>).
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Gzip {
     /// From 1, the fastest, to 9; what is below has other names in Go, and is the fastest here.

@@ -2,12 +2,14 @@
 
 use std::io;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use zstd::stream::raw::{CParameter, Encoder as Compressor, Operation as _, OutBuffer};
 
 use super::NAMESPACE;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{Encoder, Encoding, EncodingType, ProvisionError};
 use crate::module::Module;
 
@@ -24,6 +26,7 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<Zstd>("http.encoders", NAME)],
     ..Module::EMPTY
 };
 
@@ -39,7 +42,7 @@ const WINDOW_BITS: u32 = 17;
 const OUT_BYTES: usize = 4 * 1024;
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/encode/encodings/zstd/>).
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Zstd {
     /// `fastest`, `default`, `better` or `best`.

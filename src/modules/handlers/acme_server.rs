@@ -19,11 +19,13 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::server::{self, Looker, MESSAGE_BYTES_MAX, Server, Settings, Way};
 use crate::adapt::{ConfigValue, Cursor, Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{Duration, ModuleJson, is_default, pki};
 use crate::dns::Resolver;
 use crate::http::{
@@ -61,11 +63,12 @@ const MESSAGE_TIME_MAX: StdDuration = StdDuration::from_secs(30);
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Routes(parse) }],
+    schemas: &[ModuleSchema::of::<AcmeServer>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/acme_server/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct AcmeServer {
     /// The id of the authority; empty means `local`.
@@ -91,7 +94,7 @@ struct AcmeServer {
 }
 
 /// Who gets certificates.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +106,7 @@ struct Policy {
 }
 
 /// Names and addresses.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Rules {
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -13,12 +13,14 @@
 //! }
 //! ```
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reverse_proxy::answer::HeldAnswer;
 use super::reverse_proxy::handle_response::status as status_of;
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, WeakString, is_default, parse_integer};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step, Template, Unknown,
@@ -34,11 +36,12 @@ const SYNTAX: &str = "copy_response [<matcher>] [<status>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<CopyResponse>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/copy_response/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct CopyResponse {
     /// The status to give the answer instead of its own.

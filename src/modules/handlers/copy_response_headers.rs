@@ -15,12 +15,14 @@
 //! ```
 
 use http::header::{CONTENT_LENGTH, HeaderName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reverse_proxy::answer::HeldAnswer;
 use super::reverse_proxy::hop_by_hop;
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, is_default};
 use crate::http::{Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step};
 use crate::module::Module;
@@ -35,11 +37,12 @@ const SYNTAX: &str = "copy_response_headers [<matcher>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<CopyResponseHeaders>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/copy_response_headers/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct CopyResponseHeaders {
     /// The only fields to copy.

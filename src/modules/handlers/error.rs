@@ -10,11 +10,13 @@
 //! ```
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::respond::{parse_status, text_and_status};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, WeakString};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step, Template,
@@ -29,13 +31,14 @@ const SYNTAX: &str = "error [<matcher>] <status>|<message> [<status>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<StaticError>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "error";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/error/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct StaticError {
     /// What went wrong.

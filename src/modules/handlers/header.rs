@@ -15,6 +15,7 @@
 //! }
 //! ```
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{ConfigValue, Directive, Error, Helper, Parse, header_op};
@@ -22,6 +23,7 @@ use crate::config::headers::{
     HeaderOps as HeaderOpsJson, ResponseHeaderOps as ResponseHeaderOpsJson, ResponseMatcher,
 };
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, canonical_header_name, is_default};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, HeaderOps, Outcome, Provision, ProvisionError, Response,
@@ -39,6 +41,7 @@ header [<matcher>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: "header", syntax: SYNTAX, parse: Parse::Routes(parse) }],
+    schemas: &[ModuleSchema::of::<Headers>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
@@ -46,7 +49,7 @@ pub(super) static MODULE: Module = Module {
 pub(super) const NAME: &str = "headers";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/headers/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Headers {
     /// Changes to the request's fields.

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reverse_proxy::handle_response::{Handled, Precedence, ResponseHandlers};
@@ -21,6 +22,7 @@ use super::reverse_proxy::json::ResponseHandler;
 use crate::adapt::{Cursor, Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, Handler, HandlerType, Intercepted, InterceptedAnswer, Interception, Interceptor, Outcome,
     Provision, ProvisionError, Response, ResponseMatcher, Step, replace_status,
@@ -43,11 +45,12 @@ const SYNTAX: &str = "intercept [<matcher>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<Intercept>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/intercept/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Intercept {
     /// What is done with answers; the first that matches counts.

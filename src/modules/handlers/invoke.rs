@@ -11,11 +11,13 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, NamedRoute, Outcome, Provision, ProvisionError, Step,
 };
@@ -30,11 +32,12 @@ pub(super) static MODULE: Module = Module {
         syntax: "invoke [<matcher>] <named-route>",
         parse: Parse::Handler(parse),
     }],
+    schemas: &[ModuleSchema::of::<Invoke>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/invoke/>).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Invoke {
     /// The named route.

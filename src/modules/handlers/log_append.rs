@@ -12,10 +12,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http_body::Frame;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, is_default};
 use crate::http::{
     BodyForm, Exchange, Handler, HandlerType, LOGGED_BODY_BYTES_MAX, LateField, LogField, Outcome, Part,
@@ -30,13 +32,14 @@ pub(super) static MODULE: Module = Module {
         syntax: "log_append [<matcher>] [<]<key> <value>",
         parse: Parse::Handler(parse),
     }],
+    schemas: &[ModuleSchema::of::<LogAppend>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "log_append";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/log_append/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct LogAppend {
     /// The field's key.

@@ -17,12 +17,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::vars::scalar_json;
 use crate::adapt::{Directive, Error, Helper, Parse, Scalar, shorthand_of};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, is_default};
 use crate::http::regexp::{Regexp, Replacement};
 use crate::http::{
@@ -38,13 +40,14 @@ const SYNTAX: &str = "map [<matcher>] <source> <destinations...> {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<MapJson>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "map";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/map/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct MapJson {
     /// The text with placeholders that is looked up.
@@ -62,7 +65,7 @@ struct MapJson {
 }
 
 /// An input with its outputs.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct MappingJson {
     /// The input, or

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, is_default};
 use crate::http::{
     Body, Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, Response, Step, unblock,
@@ -33,11 +35,12 @@ pub(super) static MODULE: Module = Module {
 }",
         parse: Parse::Handler(parse),
     }],
+    schemas: &[ModuleSchema::of::<Metrics>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/metrics/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Metrics {
     /// Clients that would rather have the format of OpenMetrics don't get it.

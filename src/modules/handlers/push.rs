@@ -8,12 +8,14 @@
 //! }
 //! ```
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Directive, Error, Helper, Parse, header_op};
 use crate::config::ModuleJson;
 use crate::config::headers::HeaderOps;
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::http::{Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, Step};
 use crate::module::Module;
 
@@ -32,11 +34,12 @@ pub(super) static MODULE: Module = Module {
 }",
         parse: Parse::Handler(parse),
     }],
+    schemas: &[ModuleSchema::of::<Push>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/push/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Push {
     /// What would be pushed.
@@ -47,7 +50,7 @@ struct Push {
     headers: Option<HeaderOps>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Resource {
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -17,10 +17,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::{Frame, SizeHint};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, is_default, parse_bytes};
 use crate::http::{
     Body, BodyError, BodyTooLarge, Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, Step,
@@ -36,13 +38,14 @@ const SYNTAX: &str = "request_body [<matcher>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<RequestBody>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "request_body";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/request_body/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RequestBody {
     /// The most bytes that a body may have; 0 is no limit.

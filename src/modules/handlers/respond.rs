@@ -15,6 +15,7 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -22,6 +23,7 @@ use super::redir;
 
 use crate::adapt::{Cursor, Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, WeakString};
 use crate::http::{
     Body, Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Response, Step,
@@ -37,6 +39,7 @@ const SYNTAX: &str = "respond [<matcher>] <status>|<body> [<status>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: "respond", syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<StaticResponse>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
@@ -44,7 +47,7 @@ pub(super) static MODULE: Module = Module {
 pub(super) const NAME: &str = "static_response";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/static_response/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StaticResponse {
     /// The status: a number, or text with placeholders.

@@ -13,6 +13,7 @@ use crate::config::http::HANDLER_TAG;
 use crate::config::rewrite::{
     PathReplacement, QueryArgument, QueryOps, QueryReplacement, Rewrite as RewriteJson, UriSubstring,
 };
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, parse_integer};
 use crate::http::{Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, Rewrite, Step};
 use crate::module::Module;
@@ -37,6 +38,7 @@ pub(super) static MODULE: Module = Module {
         Directive { name: NAME, syntax: "rewrite [<matcher>] <to>", parse: Parse::Routes(parse_rewrite) },
         Directive { name: "uri", syntax: URI_SYNTAX, parse: Parse::Handler(parse_uri) },
     ],
+    schemas: &[ModuleSchema::of::<RewriteJson>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 

@@ -10,12 +10,14 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::adapt::{Directive, Error, Helper, Parse, Scalar};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::http::files::render_below;
 use crate::http::{
     Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, Step, Template, Unknown, Value,
@@ -31,6 +33,7 @@ const SYNTAX: &str = "vars [<matcher>] [<name> <value>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<Vars>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
@@ -44,7 +47,7 @@ const ROOT: &str = "root";
 const USER_ID: &str = "http.auth.user.id";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/vars/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct Vars(Map<String, Json>);
 

@@ -13,12 +13,14 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::NAMESPACE;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::ENCODER_TAG;
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::{ModuleJson, is_default, sort_keys};
 use crate::log::{self, Encoder, EncoderContext, EncoderType, Entry, Fields, LogError, Visitor, global};
 use crate::module::Module;
@@ -31,17 +33,19 @@ pub(super) static MODULE: Module = Module {
         syntax: "append {\n\twrap <another format>\n\tfields {\n\t\t<field> <value>\n\t}\n\t<field> <value>\n}",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<AppendEncoder>("caddy.logging.encoders", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "append";
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/encoder/append/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct AppendEncoder {
     /// The format that writes; json, or console on a terminal, unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogEncoder>")]
     wrap: Option<ModuleJson>,
     /// The fields. Text that is a placeholder as a whole stands for its value.
     #[serde(skip_serializing_if = "Map::is_empty")]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::{NAMESPACE, options};
 use crate::adapt::SubmoduleSyntax;
 use crate::config::logging::ENCODER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{Console, EncoderType};
 use crate::module::Module;
 
@@ -30,5 +31,6 @@ pub(super) static MODULE: Module = Module {
         syntax: options::syntax!("console"),
         parse: options::parse,
     }],
+    schemas: &[ModuleSchema::of::<crate::log::EncoderOptions>("caddy.logging.encoders", "console")],
     ..Module::EMPTY
 };

@@ -16,12 +16,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::{ENCODER_TAG, FILTER_TAG};
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::{ModuleJson, is_default};
 use crate::log::{self, Encoder, EncoderContext, EncoderType, Entry, FieldFilter, Fields, LogError, Visitor};
 use crate::module::Module;
@@ -41,6 +43,7 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<FilterEncoder>("caddy.logging.encoders", NAME)],
     ..Module::EMPTY
 };
 
@@ -48,14 +51,16 @@ const NAME: &str = "filter";
 const REGEXP: &str = "regexp";
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/encoder/filter/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct FilterEncoder {
     /// The format that writes; json, or console on a terminal, unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogEncoder>")]
     wrap: Option<ModuleJson>,
     /// Filters by field; `a>b` is the field `b` of the object `a`.
     #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, schema::LogFilter>")]
     fields: Map<String, Value>,
 }
 

@@ -12,12 +12,14 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::ENCODER_TAG;
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::{ModuleJson, is_default};
 use crate::log::{Console, Encoder, EncoderContext, EncoderOptions, EncoderType, Entry, Level, LogError};
 use crate::module::Module;
@@ -30,17 +32,19 @@ pub(super) static MODULE: Module = Module {
         syntax: "journald {\n\twrap <another format>\n}",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<JournaldEncoder>("caddy.logging.encoders", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "journald";
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/encoder/journald/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct JournaldEncoder {
     /// The format that writes; json, or console on a terminal, unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::LogEncoder>")]
     wrap: Option<ModuleJson>,
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::{NAMESPACE, options};
 use crate::adapt::SubmoduleSyntax;
 use crate::config::logging::ENCODER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{EncoderType, Json};
 use crate::module::Module;
 
@@ -29,5 +30,6 @@ pub(super) static MODULE: Module = Module {
         syntax: options::syntax!("json"),
         parse: options::parse,
     }],
+    schemas: &[ModuleSchema::of::<crate::log::EncoderOptions>("caddy.logging.encoders", "json")],
     ..Module::EMPTY
 };

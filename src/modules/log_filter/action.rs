@@ -1,12 +1,13 @@
 //! What the query and cookie filters can do to one of the values in a text.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hash::hash;
 use crate::adapt::{Cursor, Error};
 
 /// What is done to a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     /// A fixed text takes its place.

@@ -14,6 +14,7 @@
 //! }
 //! ```
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,6 +23,7 @@ use super::{NAMESPACE, show_texts};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::is_default;
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{self, FieldFilter, FilterType, Visitor};
 use crate::module::Module;
 
@@ -36,13 +38,14 @@ pub(super) static MODULE: Module = Module {
         syntax: "<field> cookie {\n\treplace <name> <value>\n\thash <name>\n\tdelete <name>\n}",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<CookieFilter>("caddy.logging.encoders.filter", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "cookie";
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/encoder/filter/fields/cookie/>).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CookieFilter {
     /// What is done; the first action for a cookie decides.
@@ -50,7 +53,7 @@ pub(super) struct CookieFilter {
 }
 
 /// What is done to a cookie.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CookieAction {
     #[serde(rename = "type")]

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::NAMESPACE;
 use crate::adapt::SubmoduleSyntax;
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{FieldFilter, FilterType, Value, Visitor};
 use crate::module::Module;
 
@@ -19,11 +20,12 @@ pub(super) static MODULE: Module = Module {
         syntax: "<field> delete",
         parse: |_| Ok(json!({})),
     }],
+    schemas: &[ModuleSchema::of::<Delete>("caddy.logging.encoders.filter", "delete")],
     ..Module::EMPTY
 };
 
 /// Nothing can be said of it.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Delete {}
 

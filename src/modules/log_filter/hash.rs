@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{NAMESPACE, change_texts};
 use crate::adapt::SubmoduleSyntax;
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{FieldFilter, FilterType, Value, Visitor};
 use crate::module::Module;
 
@@ -22,6 +23,7 @@ pub(super) static MODULE: Module = Module {
         syntax: "<field> hash",
         parse: |_| Ok(json!({})),
     }],
+    schemas: &[ModuleSchema::of::<Hash>("caddy.logging.encoders.filter", "hash")],
     ..Module::EMPTY
 };
 
@@ -29,7 +31,7 @@ pub(super) static MODULE: Module = Module {
 const SHOWN_BYTES: usize = 4;
 
 /// Nothing can be said of it.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Hash {}
 

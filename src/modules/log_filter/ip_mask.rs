@@ -13,12 +13,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, change_texts};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{is_default, join_host_port, split_host_port};
 use crate::log::{self, FieldFilter, FilterType, Visitor};
 use crate::module::Module;
@@ -34,13 +36,14 @@ pub(super) static MODULE: Module = Module {
         syntax: "<field> ip_mask [<ipv4> [<ipv6>]] {\n\tipv4 <cidr>\n\tipv6 <cidr>\n}",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<IpMask>("caddy.logging.encoders.filter", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "ip_mask";
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/encoder/filter/fields/ip_mask/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct IpMask {
     /// How many bits of an IPv4 address are kept. Without it, nothing of one is.

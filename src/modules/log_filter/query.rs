@@ -17,6 +17,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,6 +26,7 @@ use super::{NAMESPACE, change_texts};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::is_default;
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{self, FieldFilter, FilterType, Visitor};
 use crate::module::Module;
 
@@ -39,20 +41,21 @@ pub(super) static MODULE: Module = Module {
         syntax: "<field> query {\n\treplace <key> <value>\n\thash <key>\n\tdelete <key>\n}",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<QueryFilter>("caddy.logging.encoders.filter", NAME)],
     ..Module::EMPTY
 };
 
 const NAME: &str = "query";
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/encoder/filter/fields/query/>).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct QueryFilter {
     /// What is done, in order. An argument may be dealt with several times.
     actions: Option<Vec<QueryAction>>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct QueryAction {
     #[serde(rename = "type")]

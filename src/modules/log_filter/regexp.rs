@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, change_texts};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, is_default};
 use crate::http::regexp::{Regexp, Replacement};
 use crate::log::{self, FieldFilter, FilterType, LogError, Visitor};
@@ -32,6 +34,10 @@ pub(super) static MODULE: Module = Module {
             parse: parse_multi,
         },
     ],
+    schemas: &[
+        ModuleSchema::of::<Operation>("caddy.logging.encoders.filter", SINGLE),
+        ModuleSchema::of::<Multi>("caddy.logging.encoders.filter", MULTI),
+    ],
     ..Module::EMPTY
 };
 
@@ -44,7 +50,7 @@ const TEXT_BYTES_MAX: usize = 1_000_000;
 
 /// One replacement; also the JSON form of `regexp`
 /// (<https://caddyserver.com/docs/json/logging/logs/encoder/filter/fields/regexp/>).
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Operation {
     /// What is replaced.
@@ -57,7 +63,7 @@ struct Operation {
 
 /// The JSON form of `multi_regexp`
 /// (<https://caddyserver.com/docs/json/logging/logs/encoder/filter/fields/multi_regexp/>).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Multi {
     /// Replacements, each of what the one before it left.

@@ -1,5 +1,6 @@
 //! `rename`: the field under another key.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -7,6 +8,7 @@ use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::is_default;
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{FieldFilter, FilterType, Value, Visitor};
 use crate::module::Module;
 
@@ -21,11 +23,12 @@ pub(super) static MODULE: Module = Module {
         syntax: "<field> rename <key>",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<Rename>("caddy.logging.encoders.filter", "rename")],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/encoder/filter/fields/rename/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Rename {
     /// The other key.

@@ -17,6 +17,7 @@ use super::cookie::{self, CookieFilter};
 use super::{NAMESPACE, show_texts};
 use crate::adapt::SubmoduleSyntax;
 use crate::config::logging::FILTER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{FieldFilter, FilterType, Value, Visitor};
 use crate::module::Module;
 
@@ -31,6 +32,7 @@ pub(super) static MODULE: Module = Module {
         syntax: "<field> set_cookie {\n\treplace <name> <value>\n\thash <name>\n\tdelete <name>\n}",
         parse: cookie::parse,
     }],
+    schemas: &[ModuleSchema::of::<super::cookie::CookieFilter>("caddy.logging.encoders.filter", NAME)],
     ..Module::EMPTY
 };
 

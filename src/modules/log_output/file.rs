@@ -16,6 +16,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use super::NAMESPACE;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::WRITER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{Duration, ModuleJson, is_default, parse_bytes};
 use crate::log::{
     Backups, Compression, Destination, DirMode, FileOptions, LogError, LogFile, RollOptions,
@@ -33,6 +35,7 @@ use crate::module::Module;
 pub(super) static MODULE: Module = Module {
     log_writers: &[WriterType { id: NAME, provision }],
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: SYNTAX, parse }],
+    schemas: &[ModuleSchema::of::<FileWriter>("caddy.logging.writers", NAME)],
     ..Module::EMPTY
 };
 
@@ -61,7 +64,7 @@ const ROLL_KEEP_DEFAULT: i64 = 10;
 const ROLL_KEEP_DAYS_DEFAULT: i64 = 90;
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/writer/file/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct FileWriter {
     /// Where the file is, with placeholders.
@@ -119,6 +122,16 @@ impl Mode {
         let digits = text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
         let mode = u32::from_str_radix(&text, 8).ok().filter(|_| digits);
         mode.map(Self).ok_or_else(|| format!("strconv.ParseUint: parsing \"{text}\": invalid syntax"))
+    }
+}
+
+impl JsonSchema for Mode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FileMode".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-7]*$"})
     }
 }
 

@@ -11,12 +11,14 @@
 //! }
 //! ```
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::logging::WRITER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{Duration, ModuleJson, NetworkAddress, is_default};
 use crate::log::{Destination, LogError, NetOptions, NetOutput, WriterType, global};
 use crate::module::Module;
@@ -29,6 +31,7 @@ pub(super) static MODULE: Module = Module {
         syntax: "net <address> {\n\tdial_timeout <duration>\n\tsoft_start\n}",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<NetWriter>("caddy.logging.writers", NAME)],
     ..Module::EMPTY
 };
 
@@ -37,7 +40,7 @@ const NAME: &str = "net";
 const NETWORKS: [&str; 8] = ["tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram"];
 
 /// The JSON form (<https://caddyserver.com/docs/json/logging/logs/writer/net/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct NetWriter {
     /// The network address, with placeholders.

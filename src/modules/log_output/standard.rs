@@ -14,6 +14,7 @@ use super::NAMESPACE;
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::ModuleJson;
 use crate::config::logging::WRITER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::log::{Destination, LogError, WriterType};
 use crate::module::Module;
 
@@ -27,6 +28,11 @@ pub(super) static MODULE: Module = Module {
         SubmoduleSyntax { namespace: NAMESPACE, name: "stdout", syntax: "stdout", parse },
         SubmoduleSyntax { namespace: NAMESPACE, name: "stderr", syntax: "stderr", parse },
         SubmoduleSyntax { namespace: NAMESPACE, name: "discard", syntax: "discard", parse },
+    ],
+    schemas: &[
+        ModuleSchema::of::<Nothing>("caddy.logging.writers", "stdout"),
+        ModuleSchema::of::<Nothing>("caddy.logging.writers", "stderr"),
+        ModuleSchema::of::<Nothing>("caddy.logging.writers", "discard"),
     ],
     ..Module::EMPTY
 };
@@ -43,7 +49,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
 }
 
 /// Nothing can be said of these.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 

@@ -11,12 +11,14 @@ use serde_json::Value;
 
 use super::ip_ranges::{self, IpRanges};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "client_ip <ranges...>|private_ranges", parse }],
+    schemas: &[ModuleSchema::of::<ip_ranges::RangesJson>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

@@ -17,11 +17,13 @@ use std::fs::{self, Metadata};
 use std::sync::Arc;
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::files::{as_path, clean, escape, expand, is_file_system, join, render_root};
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, Unknown,
@@ -41,6 +43,7 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<File>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 
@@ -51,7 +54,7 @@ pub(in crate::modules) const TRY_POLICIES: &[&str] =
     &["first_exist", "first_exist_fallback", "largest_size", "smallest_size", "most_recently_modified"];
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/match/file/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct File {
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax, matcher_text};
 use crate::config::canonical_header_name;
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, HandlerError, HeaderMatch, Matcher, MatcherType, Provision, ProvisionError, TextPattern,
 };
@@ -29,6 +30,7 @@ use crate::module::Module;
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "header [!]<field> [<value>]", parse }],
+    schemas: &[ModuleSchema::of::<Fields>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::pattern::{Pattern, PatternJson, parse_field};
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, is_environment_value,
 };
@@ -26,6 +27,7 @@ use crate::module::Module;
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "header_regexp [<name>] <field> <regexp>", parse }],
+    schemas: &[ModuleSchema::of::<BTreeMap<String, PatternJson>>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

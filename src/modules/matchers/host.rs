@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{arguments, decode, list};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::config::ascii_host;
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Need, Provision, ProvisionError, Template, Unknown,
 };
@@ -24,6 +25,7 @@ use crate::module::Module;
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "host <hosts...>", parse }],
+    schemas: &[ModuleSchema::of::<Option<Vec<String>>>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,9 +36,9 @@ pub(super) fn parse(
 /// Ranges of addresses, compiled.
 pub(super) struct IpRanges(Box<[IpNet]>);
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct RangesJson {
+pub(super) struct RangesJson {
     ranges: Vec<String>,
 }
 

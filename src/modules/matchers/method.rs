@@ -13,12 +13,14 @@ use serde_json::Value;
 use super::list;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
 use crate::config;
+use crate::config::schema::ModuleSchema;
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "method <verbs...>", parse }],
+    schemas: &[ModuleSchema::of::<Option<Vec<String>>>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

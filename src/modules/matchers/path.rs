@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{arguments, decode, list};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::files::Glob;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Need, Provision, ProvisionError, Template, Unknown, target,
@@ -27,6 +28,7 @@ use crate::module::Module;
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "path <paths...>", parse }],
+    schemas: &[ModuleSchema::of::<Option<Vec<String>>>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

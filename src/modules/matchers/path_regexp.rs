@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 use super::pattern::{Pattern, PatternJson};
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, target};
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "path_regexp [<name>] <regexp>", parse }],
+    schemas: &[ModuleSchema::of::<PatternJson>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

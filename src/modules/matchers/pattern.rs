@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Error, MatcherReader};
@@ -9,7 +10,7 @@ use crate::http::ProvisionError;
 use crate::http::regexp::{Captures, Regexp};
 
 /// A regular expression in JSON.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct PatternJson {
     /// The name under which placeholders know what it has found.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
 use crate::module::Module;
 
@@ -23,6 +24,7 @@ pub(super) static MODULE: Module = Module {
         syntax: "protocol http|https|grpc|http/<version>[+]",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<String>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

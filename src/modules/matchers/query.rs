@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax, Token, matcher_text};
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError, Template, TextPattern, Unknown,
     target,
@@ -29,6 +30,7 @@ use crate::module::Module;
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "query <key>=<value>...", parse }],
+    schemas: &[ModuleSchema::of::<Option<Keys>>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

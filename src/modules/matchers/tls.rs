@@ -7,17 +7,20 @@
 //! }
 //! ```
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{Exchange, HandlerError, Matcher, MatcherType, Provision, ProvisionError};
 use crate::module::Module;
 
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "tls [early_data]", parse }],
+    schemas: &[ModuleSchema::of::<Tls>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 
@@ -46,7 +49,7 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Value, Error> {
     Ok(tls)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
 struct Tls {

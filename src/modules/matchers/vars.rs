@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax, matcher_text};
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Part, Placeholder, Provision, ProvisionError, Template,
     TextPattern, Unknown, constant_time,
@@ -27,6 +28,7 @@ pub(super) static MODULE: Module = Module {
         syntax: "vars <variable>|{<placeholder>} <values...>",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<BTreeMap<String, Vec<String>>>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

@@ -18,6 +18,7 @@ use super::pattern::{Pattern, PatternJson, parse_field};
 use super::vars::subject;
 use super::{decode, no_block};
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError,
     is_environment_value,
@@ -31,6 +32,7 @@ pub(super) static MODULE: Module = Module {
         syntax: "vars_regexp [<name>] <variable>|{<placeholder>} <regexp>",
         parse,
     }],
+    schemas: &[ModuleSchema::of::<BTreeMap<String, PatternJson>>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 

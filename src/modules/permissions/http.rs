@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::ModuleJson;
+use crate::config::schema::ModuleSchema;
 use crate::fetch::Client;
 use crate::module::Module;
 use crate::modules::certificate_managers::with_query;
@@ -21,6 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: "tls.permission", name: "http", syntax: "http <url>", parse }],
     permission: Some(PermissionType { id: "http", provision }),
+    schemas: &[ModuleSchema::of::<Settings>("tls.permission", "http")],
     ..Module::EMPTY
 };
 
@@ -31,7 +34,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
 }
 
 /// The JSON form.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
     endpoint: String,

@@ -7,9 +7,11 @@ use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LOCK_REFRESH_INTERVAL, Lock, SharedStorage, Storage, decode, safe};
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, dirs};
 use crate::tls::TlsError;
 use crate::tls::placeholder::expand;
@@ -24,11 +26,15 @@ pub struct FileStorage {
     root: PathBuf,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct FileSystemJson {
     root: String,
 }
+
+/// What can be said of it.
+pub(in crate::tls) const SCHEMAS: &[ModuleSchema] =
+    &[ModuleSchema::of::<FileSystemJson>("caddy.storage", "file_system")];
 
 impl FileStorage {
     /// The storage below `root`.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub(super) use clean::clean;
 pub use file::FileStorage;
+pub(super) use file::SCHEMAS;
 pub use lease::{Lease, blocking};
 
 use super::TlsError;

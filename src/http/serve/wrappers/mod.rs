@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +18,7 @@ use proxy_protocol::{Ends, Start, look};
 
 use super::conn::PLAIN_STARTS;
 use super::head::is_authority;
+use crate::config::schema::{ModuleSchema, Nothing};
 use crate::config::{self, ModuleJson};
 use crate::http::{ConnInfo, ProvisionError};
 
@@ -52,7 +54,7 @@ struct ProxyProtocol {
 }
 
 /// What becomes of a header.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 enum Policy {
     /// It is dropped.
@@ -69,7 +71,7 @@ enum Policy {
 }
 
 /// The JSON form of `caddy.listeners.proxy_protocol`.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct ProxyProtocolJson {
     timeout: config::Duration,
@@ -79,11 +81,20 @@ struct ProxyProtocolJson {
 }
 
 /// The JSON form of `caddy.listeners.http_redirect`.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct HttpRedirectJson {
     max_header_bytes: i64,
 }
+
+/// What can be said of each wrapper; of the one that stands for TLS, nothing.
+pub(in crate::http) const SCHEMAS: &[ModuleSchema] = &[
+    ModuleSchema::of::<ProxyProtocolJson>(WRAPPERS, "proxy_protocol"),
+    ModuleSchema::of::<HttpRedirectJson>(WRAPPERS, "http_redirect"),
+    ModuleSchema::of::<Nothing>(WRAPPERS, "tls"),
+];
+
+const WRAPPERS: &str = "caddy.listeners";
 
 /// A connection is not to be served.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -24,6 +25,7 @@ use api::Api;
 
 use crate::acme::dns01::{self, Changed, DnsProvider, DnsProviderType, NAMESPACE, TxtRecord};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, Secret, is_default};
 use crate::fetch::Client;
 use crate::module::Module;
@@ -32,6 +34,7 @@ use crate::tls::{TlsError, expand};
 pub(super) static MODULE: Module = Module {
     dns_provider: Some(DnsProviderType { id: NAME, provision }),
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: SYNTAX, parse }],
+    schemas: &[ModuleSchema::of::<Json>("dns.providers", NAME)],
     ..Module::EMPTY
 };
 
@@ -42,7 +45,7 @@ const SYNTAX: &str = "cloudflare [<api_token>] {
 }";
 
 /// The JSON form.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Json {
     #[serde(skip_serializing_if = "is_default")]

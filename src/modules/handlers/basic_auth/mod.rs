@@ -22,6 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -29,6 +30,7 @@ use self::cache::Cache;
 use self::hash::{Algorithm, Hash};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::{ModuleJson, Secret, decode, is_default};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, Outcome, Provision, ProvisionError, Step, Template,
@@ -46,6 +48,10 @@ pub(super) static MODULE: Module = Module {
     directives: &[
         Directive { name: OLD_NAME, syntax: SYNTAX, parse: Parse::Handler(parse) },
         Directive { name: "basic_auth", syntax: SYNTAX, parse: Parse::Handler(parse) },
+    ],
+    schemas: &[
+        ModuleSchema::of::<Authentication>("http.handlers", NAME),
+        ModuleSchema::of::<HttpBasic>("http.authentication.providers", PROVIDER),
     ],
     ..Module::EMPTY
 };
@@ -65,16 +71,17 @@ const REALM: &str = "restricted";
 const USER_ID: &str = "http.auth.user.id";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/authentication/>).
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Authentication {
     /// Ways to tell who someone is, by name.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "schema::AuthenticationProviders")]
     providers: serde_json::Map<String, Json>,
 }
 
 /// Names and passwords.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct HttpBasic {
     /// How passwords are hashed: `{"algorithm": "bcrypt"}` unless given.
@@ -92,14 +99,14 @@ struct HttpBasic {
 }
 
 /// How passwords are hashed.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HashJson {
     algorithm: Algorithm,
 }
 
 /// A name with the hash of its password, which may be encoded in base64.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Account {
     username: String,

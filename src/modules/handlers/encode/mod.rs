@@ -16,12 +16,14 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::answer::{Offer, Settings};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::{ModuleJson, is_default};
 use crate::http::{
     Exchange, Handler, HandlerType, Outcome, Provision, ProvisionError, ResponseMatcher, Step,
@@ -45,6 +47,7 @@ const SYNTAX: &str = "encode [<matcher>] [<formats...>] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<Encode>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
@@ -94,10 +97,11 @@ const TYPES: [&str; 35] = [
 ];
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/encode/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Encode {
     /// The encodings that there are, by name.
+    #[schemars(with = "schema::Encoders")]
     encodings: BTreeMap<String, Value>,
     /// Their names, the one that is preferred first.
     prefer: Vec<String>,

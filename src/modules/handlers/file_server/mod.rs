@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{ALLOW, ETAG, HeaderValue, RETRY_AFTER, VARY};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,6 +40,7 @@ use self::precompressed::Precompressed;
 use super::respond::Status;
 use crate::adapt::{Directive, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, WeakString, is_default};
 use crate::http::files::{Wait, is_file_system, join, load_types, render_root};
 use crate::http::{
@@ -70,6 +72,7 @@ const SYNTAX: &str = "file_server [<matcher>] [browse] {
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision }),
     directives: &[Directive { name: NAME, syntax: SYNTAX, parse: Parse::Handler(parse::parse) }],
+    schemas: &[ModuleSchema::of::<FileServer>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
@@ -84,7 +87,7 @@ const RETRY_SECONDS: std::ops::RangeInclusive<u8> = 2..=4;
 const FIND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/file_server/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct FileServer {
     /// The file system; the machine's if it is empty.

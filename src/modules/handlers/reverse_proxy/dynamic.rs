@@ -1,11 +1,13 @@
 //! Upstreams that are looked up for each request (`dynamic`), as JSON and Caddyfile write them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::json::SOURCE_TAG;
 use super::parse::duration;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::{Duration, ModuleJson, is_default};
 use crate::module::Module;
 use crate::modules::transports::http::Resolver;
@@ -38,7 +40,15 @@ const MULTI_SYNTAX: &str = "multi {
 	<source> [<options...>]
 }";
 
-pub(in crate::modules::handlers) static MODULE: Module = Module { submodules: SYNTAX, ..Module::EMPTY };
+pub(in crate::modules::handlers) static MODULE: Module = Module {
+    submodules: SYNTAX,
+    schemas: &[
+        ModuleSchema::of::<AUpstreams>("http.reverse_proxy.upstreams", "a"),
+        ModuleSchema::of::<SrvUpstreams>("http.reverse_proxy.upstreams", "srv"),
+        ModuleSchema::of::<MultiUpstreams>("http.reverse_proxy.upstreams", "multi"),
+    ],
+    ..Module::EMPTY
+};
 
 /// How each source is written.
 const SYNTAX: &[SubmoduleSyntax] = &[
@@ -48,7 +58,7 @@ const SYNTAX: &[SubmoduleSyntax] = &[
 ];
 
 /// SRV records.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SrvUpstreams {
     /// The service's label.
@@ -81,7 +91,7 @@ pub struct SrvUpstreams {
 }
 
 /// Addresses of a name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AUpstreams {
     /// The name.
@@ -108,7 +118,7 @@ pub struct AUpstreams {
 }
 
 /// Kinds of addresses.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IpVersions {
     /// IPv4.
@@ -120,11 +130,12 @@ pub struct IpVersions {
 }
 
 /// Several sources, one after the other.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultiUpstreams {
     /// The sources.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::UpstreamSource>")]
     pub sources: Vec<ModuleJson>,
 }
 

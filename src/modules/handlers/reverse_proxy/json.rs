@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::headers::{HeaderOps, ResponseHeaderOps, ResponseMatcher};
 use crate::config::http::{MatcherSet, RouteList};
+use crate::config::schema;
 use crate::config::{Duration, ModuleJson, Secret, WeakString, is_default};
 
 /// The tag of a transport.
@@ -18,14 +20,16 @@ pub const POLICY_TAG: &str = "policy";
 pub const SOURCE_TAG: &str = "source";
 
 /// A reverse proxy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReverseProxy {
     /// How requests travel; plain HTTP unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::Transport>")]
     pub transport: Option<ModuleJson>,
     /// A module that takes upstreams under stress out of service. There is none.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::CircuitBreaker>")]
     pub circuit_breaker: Option<ModuleJson>,
     /// Which upstream gets a request, and whether it is tried again.
     #[serde(skip_serializing_if = "is_default")]
@@ -38,6 +42,7 @@ pub struct ReverseProxy {
     pub upstreams: Vec<Upstream>,
     /// Where upstreams are looked up for each request.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::UpstreamSource>")]
     pub dynamic_upstreams: Option<ModuleJson>,
     /// How long an answer may be held back to send more of it at once. Nothing is ever held back
     /// here, which every value allows.
@@ -66,6 +71,7 @@ pub struct ReverseProxy {
     pub stream_close_delay: Duration,
     /// Changes to method and target, for the upstream alone.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<crate::config::rewrite::Rewrite>")]
     pub rewrite: Option<Map<String, Value>>,
     /// What to do with an upstream's answer instead of passing it on; the first that matches.
     #[serde(skip_serializing_if = "is_default")]
@@ -76,7 +82,7 @@ pub struct ReverseProxy {
 }
 
 /// Changes to header fields both ways.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Headers {
     /// Towards upstreams.
@@ -88,7 +94,7 @@ pub struct Headers {
 }
 
 /// What to do with an upstream's answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResponseHandler {
     /// Which answers are meant; all of them unless given.
@@ -103,7 +109,7 @@ pub struct ResponseHandler {
 }
 
 /// One upstream.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
     /// Its network address, which may hold placeholders; one socket, no range of ports.
@@ -115,11 +121,12 @@ pub struct Upstream {
 }
 
 /// Which upstream gets a request, and whether it is tried again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoadBalancing {
     /// How to choose; at random unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::SelectionPolicy>")]
     pub selection_policy: Option<ModuleJson>,
     /// So many further attempts at most.
     #[serde(skip_serializing_if = "is_default")]
@@ -132,11 +139,12 @@ pub struct LoadBalancing {
     pub try_interval: Duration,
     /// Which requests are tried again although the upstream may have seen them; GET unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Vec<schema::Matchers>")]
     pub retry_match: Vec<MatcherSet>,
 }
 
 /// Which upstreams count as down.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthChecks {
     /// By asking them now and then.
@@ -148,7 +156,7 @@ pub struct HealthChecks {
 }
 
 /// Health checks by requests of our own; they run if there is a `path`, a `uri` or a `port`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ActiveHealthChecks {
     /// The path to ask for; the old form of `uri`.
@@ -199,7 +207,7 @@ pub struct ActiveHealthChecks {
 }
 
 /// Health checks by what becomes of requests.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PassiveHealthChecks {
     /// How long a failure counts; 0 counts none.

@@ -33,6 +33,7 @@ pub use hosts::{HostStatus, statuses};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::http::HandlerType;
 use crate::module::Module;
 pub(super) use dynamic::MODULE as SOURCES;
@@ -43,6 +44,7 @@ use json::ReverseProxy;
 pub(super) static MODULE: Module = Module {
     handler: Some(HandlerType { id: NAME, provision: provision::provision }),
     directives: &[Directive { name: NAME, syntax: parse::SYNTAX, parse: Parse::Handler(parse) }],
+    schemas: &[ModuleSchema::of::<json::ReverseProxy>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 

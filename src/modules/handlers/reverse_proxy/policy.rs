@@ -1,6 +1,7 @@
 //! Selection policies as JSON and Caddyfile write them (`lb_policy`).
 
 use http::HeaderName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use super::balance::Policy;
 use super::cookie::StickyCookie;
 use super::json::POLICY_TAG;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::{self, ModuleSchema};
 use crate::config::{Duration, ModuleJson, Secret, is_default, parse_integer};
 use crate::http::{ProvisionError, Template, Unknown};
 use crate::module::Module;
@@ -15,7 +17,27 @@ use crate::module::Module;
 /// Caddy's namespace of selection policies.
 pub const NAMESPACE: &str = "http.reverse_proxy.selection_policies";
 
-pub(in crate::modules::handlers) static MODULE: Module = Module { submodules: SYNTAX, ..Module::EMPTY };
+pub(in crate::modules::handlers) static MODULE: Module = Module {
+    submodules: SYNTAX,
+    schemas: &[
+        ModuleSchema::of::<Plain>("http.reverse_proxy.selection_policies", "random"),
+        ModuleSchema::of::<Plain>("http.reverse_proxy.selection_policies", "least_conn"),
+        ModuleSchema::of::<Plain>("http.reverse_proxy.selection_policies", "round_robin"),
+        ModuleSchema::of::<Plain>("http.reverse_proxy.selection_policies", "first"),
+        ModuleSchema::of::<Plain>("http.reverse_proxy.selection_policies", "ip_hash"),
+        ModuleSchema::of::<Plain>("http.reverse_proxy.selection_policies", "client_ip_hash"),
+        ModuleSchema::of::<Plain>("http.reverse_proxy.selection_policies", "uri_hash"),
+        ModuleSchema::of::<RandomChoose>("http.reverse_proxy.selection_policies", "random_choose"),
+        ModuleSchema::of::<WeightedRoundRobin>(
+            "http.reverse_proxy.selection_policies",
+            "weighted_round_robin",
+        ),
+        ModuleSchema::of::<QueryHash>("http.reverse_proxy.selection_policies", "query"),
+        ModuleSchema::of::<HeaderHash>("http.reverse_proxy.selection_policies", "header"),
+        ModuleSchema::of::<CookieHash>("http.reverse_proxy.selection_policies", "cookie"),
+    ],
+    ..Module::EMPTY
+};
 
 /// How each policy is written.
 const SYNTAX: &[SubmoduleSyntax] = &[
@@ -53,43 +75,45 @@ const fn plain(name: &'static str) -> SubmoduleSyntax {
 }
 
 /// Nothing to say.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Plain {}
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RandomChoose {
     #[serde(skip_serializing_if = "is_default")]
     choose: i64,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct WeightedRoundRobin {
     #[serde(skip_serializing_if = "is_default")]
     weights: Vec<i64>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct QueryHash {
     #[serde(skip_serializing_if = "is_default")]
     key: String,
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::SelectionPolicy>")]
     fallback: Option<ModuleJson>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct HeaderHash {
     #[serde(skip_serializing_if = "is_default")]
     field: String,
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::SelectionPolicy>")]
     fallback: Option<ModuleJson>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct CookieHash {
     #[serde(skip_serializing_if = "is_default")]
@@ -99,6 +123,7 @@ struct CookieHash {
     #[serde(skip_serializing_if = "is_default")]
     max_age: Duration,
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::SelectionPolicy>")]
     fallback: Option<ModuleJson>,
 }
 

@@ -23,11 +23,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, is_default};
 use crate::gotemplate::{self, Delimiters};
 use crate::http::{
@@ -55,11 +57,12 @@ pub(super) static MODULE: Module = Module {
 }",
         parse: Parse::Handler(parse),
     }],
+    schemas: &[ModuleSchema::of::<Templates>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/templates/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Templates {
     /// The folder whose files templates may read.

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::context::Context;
@@ -26,6 +27,7 @@ use self::span::{Running, Spans};
 use crate::adapt::{Directive, Error, Helper, Parse};
 use crate::config::ModuleJson;
 use crate::config::http::HANDLER_TAG;
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Body, Exchange, Handler, HandlerError, HandlerType, LogField, Outcome, Provision, ProvisionError,
     Response, ResponseFilter, Step, Template, Unknown, Value,
@@ -46,6 +48,7 @@ pub(super) static MODULE: Module = Module {
 }",
         parse: Parse::Handler(parse),
     }],
+    schemas: &[ModuleSchema::of::<Tracing>("http.handlers", NAME)],
     ..Module::EMPTY
 };
 
@@ -56,7 +59,7 @@ const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/tracing/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Tracing {
     /// The span's name.

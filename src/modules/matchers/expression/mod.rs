@@ -19,12 +19,14 @@ mod lexer;
 mod parser;
 mod value;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use self::eval::{Node, Scope};
 use super::decode;
 use crate::adapt::{Error, MatcherReader, MatcherSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::http::{
     Exchange, HandlerError, Matcher, MatcherType, Placeholder, Provision, ProvisionError,
     is_environment_value,
@@ -34,6 +36,7 @@ use crate::module::Module;
 pub(super) static MODULE: Module = Module {
     matcher: Some(MatcherType { id: NAME, provision }),
     matcher_syntax: &[MatcherSyntax { name: NAME, syntax: "expression <cel...>", parse }],
+    schemas: &[ModuleSchema::of::<ExpressionJson>("http.matchers", NAME)],
     ..Module::EMPTY
 };
 
@@ -55,7 +58,7 @@ fn parse(reader: &mut MatcherReader<'_>) -> Result<Json, Error> {
 }
 
 /// In JSON it is a text, or a text and the matcher's name.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "an expression, or {\"expr\", \"name\"}")]
 enum ExpressionJson {
     Text(String),

@@ -19,12 +19,14 @@ mod value;
 use serde_json::{Map, Value, json};
 
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::module::Module;
 use crate::tls::StorageType;
 
 pub(super) static MODULE: Module = Module {
     storage: Some(StorageType { id: "redis", open: store::open }),
     submodules: &[SubmoduleSyntax { namespace: "caddy.storage", name: "redis", syntax: SYNTAX, parse }],
+    schemas: &[ModuleSchema::of::<options::Json>("caddy.storage", "redis")],
     ..Module::EMPTY
 };
 

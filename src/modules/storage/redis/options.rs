@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connection::Server;
@@ -17,9 +18,9 @@ pub(super) const DEFAULT_PREFIX: &str = "caddy";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The JSON form.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Json {
+pub(super) struct Json {
     client_type: String,
     address: Option<Vec<String>>,
     host: Option<Vec<String>>,
@@ -46,7 +47,7 @@ struct Json {
 }
 
 /// Text, or what older configurations have in its place.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Loose {
     Bool(bool),

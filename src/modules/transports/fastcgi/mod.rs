@@ -16,11 +16,13 @@ mod variables;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
+use crate::config::schema::ModuleSchema;
 use crate::config::{Duration, is_default};
 use crate::module::Module;
 
@@ -30,6 +32,7 @@ use run::Script;
 
 pub(super) static MODULE: Module = Module {
     submodules: &[SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: SYNTAX, parse }],
+    schemas: &[ModuleSchema::of::<FastCgi>("http.reverse_proxy.transport", NAME)],
     ..Module::EMPTY
 };
 
@@ -48,7 +51,7 @@ const SYNTAX: &str = "fastcgi {
 }";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/reverse_proxy/transport/fastcgi/>).
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FastCgi {
     /// Where scripts are; the site's root unless given.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -355,9 +356,9 @@ fn forward_proxy(json: &HttpTransport, ctx: &Provision<'_>) -> Result<Option<For
 }
 
 /// The JSON form of `caddy.network_proxy.url`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ProxyUrl {
+pub(super) struct ProxyUrl {
     url: String,
 }
 

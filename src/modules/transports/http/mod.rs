@@ -15,10 +15,12 @@
 mod connect;
 mod parse;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NAMESPACE;
 use crate::adapt::SubmoduleSyntax;
+use crate::config::schema::{self, ModuleSchema, Nothing};
 use crate::config::{Duration, ModuleJson, is_default};
 use crate::module::Module;
 
@@ -33,6 +35,11 @@ pub(super) static MODULE: Module = Module {
         SubmoduleSyntax { namespace: PROXIES, name: "none", syntax: "none", parse: parse::no_proxy },
         SubmoduleSyntax { namespace: PROXIES, name: "url", syntax: "url <url>", parse: parse::proxy_url },
     ],
+    schemas: &[
+        ModuleSchema::of::<HttpTransport>("http.reverse_proxy.transport", NAME),
+        ModuleSchema::of::<Nothing>("caddy.network_proxy", "none"),
+        ModuleSchema::of::<connect::ProxyUrl>("caddy.network_proxy", "url"),
+    ],
     ..Module::EMPTY
 };
 
@@ -43,7 +50,7 @@ const TRUST_POOLS: &str = "tls.ca_pool.source";
 const TRUST_POOL_TAG: &str = "provider";
 
 /// The JSON form (<https://caddyserver.com/docs/json/apps/http/servers/routes/handle/reverse_proxy/transport/http/>).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpTransport {
     /// DNS servers to ask instead of the system's.
@@ -104,6 +111,7 @@ pub struct HttpTransport {
     pub local_address: String,
     /// How to find a forward proxy; the environment's unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::NetworkProxy>")]
     pub network_proxy: Option<ModuleJson>,
 }
 
@@ -120,7 +128,7 @@ impl HttpTransport {
 }
 
 /// DNS servers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resolver {
     /// Their network addresses.
@@ -129,11 +137,12 @@ pub struct Resolver {
 }
 
 /// TLS to upstreams.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// Whom to trust, by a module of `tls.ca_pool.source`; the system's authorities unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(with = "Option<schema::CaPool>")]
     pub ca: Option<ModuleJson>,
     /// The same as certificates in base64; an old form.
     #[serde(skip_serializing_if = "is_default")]
@@ -171,7 +180,7 @@ pub struct Tls {
 }
 
 /// Idle connections.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeepAlive {
     /// Whether connections are kept at all.

@@ -15,6 +15,7 @@ use http::header::{
     VARY,
 };
 use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::listing::{Folder, Listing, View, read};
@@ -41,7 +42,7 @@ const SORTS: [&str; 4] = ["name", "namedirfirst", "size", "time"];
 const ORDERS: [&str; 2] = ["asc", "desc"];
 
 /// The JSON form of lists of files.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
     /// The file with the template of pages.
