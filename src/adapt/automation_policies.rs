@@ -119,15 +119,22 @@ impl Covers {
 fn join_equal(policies: &mut Vec<Policy>) {
     let mut kinds: Vec<Kind> = policies.iter().map(kind).collect();
     let mut kept = vec![true; policies.len()];
+    let settings: Vec<String> = policies.iter().map(comparable).collect();
+    // Only those that may have the same settings are compared, or many policies would be compared with all others.
+    let mut alike: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, settings) in settings.iter().enumerate() {
+        alike.entry(settings).or_default().push(at);
+    }
     for at in 0..policies.len() {
         if !kept[at] {
             continue;
         }
+        let alike = alike.get(settings[at].as_str()).map_or(&[][..], |alike| alike);
+        let first = alike.partition_point(|other| *other <= at);
         // The names of this policy, once others have been joined to it.
         let mut names: HashSet<String> = HashSet::new();
-        let mut next = at + 1;
-        while next < policies.len() {
-            let other = next;
+        let mut next = first;
+        while let Some(other) = alike.get(next).copied() {
             next += 1;
             if !kept[other] {
                 continue;
@@ -136,7 +143,7 @@ fn join_equal(policies: &mut Vec<Policy>) {
                 kept[other] = false;
                 if !names.is_empty() {
                     // Those that were passed over may fit now.
-                    next = at + 1;
+                    next = first;
                 }
                 continue;
             }
@@ -163,6 +170,25 @@ fn join_equal(policies: &mut Vec<Policy>) {
         }
     }
     keep(policies, &kept);
+}
+
+/// What is the same text for all policies that [`same_settings`] may find the same. Our own authority by default and
+/// by name are not told apart here.
+fn comparable(policy: &Policy) -> String {
+    let rest = &policy.rest;
+    let internal = rest.issuers.is_empty() || rest.issuers == [Issuer::internal().to_json()];
+    let issuers = if internal { &[][..] } else { &rest.issuers };
+    serde_json::json!([
+        issuers,
+        rest.get_certificate,
+        rest.storage,
+        rest.must_staple,
+        rest.key_type,
+        rest.on_demand,
+        rest.reuse_private_keys,
+        rest.renewal_window_ratio,
+    ])
+    .to_string()
 }
 
 /// A policy, and the kind of its names.

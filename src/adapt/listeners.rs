@@ -1,6 +1,6 @@
 //! Which site is served on which listener.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tollgate_grammar::Mistakes;
 
@@ -135,40 +135,35 @@ fn listener(host: &str, port: &str) -> Result<String, String> {
 ///
 /// As in Caddy, a protocol that was joined with another one of the same listener leaves a server without listeners
 /// behind; so the numbers in servers' names are the same.
-fn consolidate(mut by_listener: ByListener) -> Vec<Pairing> {
+fn consolidate(by_listener: ByListener) -> Vec<Pairing> {
+    // Where the very same keys of the same sites are served, in order. The first one's sites stand for all.
+    let mut places: HashMap<Vec<(usize, Vec<usize>)>, usize> = HashMap::new();
+    let mut groups: Vec<Pairing> = Vec::new();
+    let mut order: Vec<(String, usize)> = Vec::new();
+    for (listener, protocols) in by_listener {
+        for (protocol, sites) in protocols {
+            let served = sites.iter().map(|site| (site.index, site.keys.clone())).collect();
+            let number = *places.entry(served).or_insert(groups.len());
+            if number == groups.len() {
+                groups.push(Pairing { listeners: Listeners::new(), sites });
+            }
+            groups[number].listeners.entry(listener.clone()).or_default().insert(protocol);
+            order.push((listener.clone(), number));
+        }
+    }
+    // Each group by the listener that it was taken at.
+    let mut groups: Vec<Result<Pairing, String>> = groups.into_iter().map(Ok).collect();
     let mut pairings = Vec::new();
-    let all: Vec<String> = by_listener.keys().cloned().collect();
-    for listener in all {
-        let protocols: Vec<String> = by_listener
-            .get(&listener)
-            .map(|protocols| protocols.keys().cloned().collect())
-            .unwrap_or_default();
-        for protocol in protocols {
-            pairings.push(take_equal(&mut by_listener, &listener, &protocol));
+    for (listener, number) in order {
+        match std::mem::replace(&mut groups[number], Err(listener.clone())) {
+            Ok(pairing) => pairings.push(pairing),
+            Err(taken_at) => {
+                if taken_at == listener {
+                    pairings.push(Pairing { listeners: Listeners::new(), sites: Vec::new() });
+                }
+                groups[number] = Err(taken_at);
+            }
         }
     }
     pairings
-}
-
-/// Takes out what is served on a listener, with all listeners that serve the same.
-fn take_equal(by_listener: &mut ByListener, listener: &str, protocol: &str) -> Pairing {
-    let mut listeners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let Some(sites) = by_listener.get_mut(listener).and_then(|protocols| protocols.remove(protocol)) else {
-        return Pairing { listeners, sites: Vec::new() };
-    };
-    listeners.entry(listener.to_owned()).or_default().insert(protocol.to_owned());
-    for (other, protocols) in by_listener {
-        protocols.retain(|protocol, other_sites| {
-            let different = !same_sites(&sites, other_sites);
-            if !different {
-                listeners.entry(other.clone()).or_default().insert(protocol.clone());
-            }
-            different
-        });
-    }
-    Pairing { listeners, sites }
-}
-
-fn same_sites(a: &[SiteAt], b: &[SiteAt]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.index == b.index && a.keys == b.keys)
 }

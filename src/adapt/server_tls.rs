@@ -1,5 +1,7 @@
 //! How a server speaks TLS: its connection policies, and whether it does so at all.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::site::SiteAt;
@@ -21,6 +23,8 @@ pub(super) struct TlsState {
     auto_adds_policy: bool,
     /// Names whose site asks for nothing special, with the sites that have such names.
     plain_names: Vec<Vec<String>>,
+    /// The hosts that automatic HTTPS leaves out.
+    skipped: HashSet<String>,
 }
 
 impl TlsState {
@@ -30,6 +34,7 @@ impl TlsState {
             qualifies: false,
             auto_adds_policy: !server.automatic_https.as_ref().is_some_and(|auto| auto.disable),
             plain_names: Vec::new(),
+            skipped: HashSet::new(),
         }
     }
 
@@ -48,13 +53,11 @@ impl TlsState {
         for address in &site.addresses {
             if has_other_port && address.scheme == "http" && !address.host.is_empty() {
                 let auto = server.automatic_https.get_or_insert_with(AutoHttps::default);
-                if !auto.skip.contains(&address.host) {
+                if self.skipped.insert(address.host.clone()) {
                     auto.skip.push(address.host.clone());
                 }
             }
-            let skipped =
-                || server.automatic_https.as_ref().is_some_and(|auto| auto.skip.contains(&address.host));
-            let has_tls = has_policies || !address.host.is_empty() && !skipped();
+            let has_tls = has_policies || !address.host.is_empty() && !self.skipped.contains(&address.host);
             self.qualifies |=
                 address.scheme == "https" || address.scheme != "http" && address.port != http_port && has_tls;
             self.auto_adds_policy &=
