@@ -102,11 +102,21 @@ static COMMANDS: &[Row] = &[
 /// Runs the command that `args` name; the first of them is the program's own name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    match dispatch(&args) {
+    let run = move || match dispatch(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    };
+    // Nothing else runs meanwhile, so that commands may still set environment variables.
+    match std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run).map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => Failure::io("starting a thread", error).report(),
     }
 }
+
+/// The stack of threads that read, provision and let go of configurations, which goes down by recursion: enough for
+/// [`crate::config::DEPTH_MAX`] levels, of which each takes up to 6 KiB. What is not used takes no memory.
+const STACK_BYTES: usize = 32 << 20;
 
 fn dispatch(args: &[OsString]) -> Result<(), Failure> {
     let matches = match root(program_name(args)).try_get_matches_from(args) {

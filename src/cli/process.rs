@@ -25,6 +25,7 @@ pub(super) fn run(work: impl AsyncFnOnce(&'static Registry) -> Result<(), Failur
     let registry: &'static Registry = Box::leak(Box::new(modules::registry()));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_stack_size(super::STACK_BYTES)
         .build()
         .map_err(|error| Failure::io("starting the runtime", error))?;
     let done = runtime.block_on(work(registry));

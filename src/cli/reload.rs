@@ -1,11 +1,14 @@
 //! `reload`: give a running instance a new configuration.
 
 use http::Method;
+use serde_json::Value;
 
 use super::flags::Source;
 use super::{Command, Failure, admin_client, failure};
 use crate::app::admin::{SOURCE_ADAPTER, SOURCE_FILE};
-use crate::app::source;
+use crate::app::config_tree::without_ids;
+use crate::app::provision;
+use crate::app::source::{self, Origin};
 use crate::modules;
 
 /// The flags of `reload`.
@@ -44,6 +47,23 @@ default. If the configuration moves the endpoint, --address must say where it is
         if self.force {
             request = request.header("cache-control", "must-revalidate");
         }
-        request.send(&address).map(drop)
+        let refused = match request.send(&address) {
+            Err(refused @ Failure::Other(_)) => refused,
+            other => return other.map(drop),
+        };
+        Err(with_place(refused, &loaded.json, &origin))
+    }
+}
+
+/// A refusal by the instance, with its place in the Caddyfile if the same is found wrong here.
+fn with_place(refused: Failure, json: &Value, origin: &Origin) -> Failure {
+    let registry = modules::registry();
+    let Err(error) = provision::provision(without_ids(json), &registry) else { return refused };
+    if !refused.to_string().contains(&error.to_string()) {
+        return refused;
+    }
+    match Failure::from(error).blamed(&registry, Some(origin)) {
+        blamed @ Failure::Blamed { .. } => blamed,
+        _ => refused,
     }
 }

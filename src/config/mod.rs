@@ -48,7 +48,7 @@ pub use ip_ranges::PRIVATE_RANGES;
 pub use module::{ModuleError, ModuleJson};
 pub use secret::Secret;
 pub use size::{SizeError, parse_bytes};
-pub use unique::parse_json;
+pub use unique::{DEPTH_MAX, parse_json};
 pub use weak_string::WeakString;
 
 /// A whole configuration.

@@ -70,8 +70,37 @@ fn reload_changes_the_answer_and_a_broken_file_does_not() {
     place.write("Caddyfile", &place.caddyfile("respnd x"));
     assert!(place.refused(&["reload"]).contains("Caddyfile:3:2"));
     place.write("Caddyfile", "https://localhost:8443 {\n\ttls gone.crt gone.key\n}\n");
-    assert!(place.refused(&["reload"]).contains("gone.crt"));
+    let refused = place.refused(&["reload"]);
+    assert!(refused.contains("gone.crt") && refused.contains("--> Caddyfile:2:6"), "{refused}");
     assert_eq!(place.get("/").expect("an answer").body, "two");
+}
+
+#[test]
+fn json_as_deep_as_may_be_is_loaded_served_and_let_go() {
+    let place = Place::new();
+    place.site("one");
+    let mut running = place.serve(&[], "one");
+    let levels = (tollgate::config::DEPTH_MAX - 20) / 4;
+    let answer = r#"{"handler":"static_response","body":"deep"}"#;
+    let deep =
+        r#"{"handler":"subroute","routes":[{"handle":["#.repeat(levels) + answer + &"]}]}".repeat(levels);
+    let matcher = r#"{"not":["#.repeat(2 * levels) + "{}" + &"]}".repeat(2 * levels);
+    let config = place.admin("GET", "/config/", &[], "").body;
+    let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    config["apps"]["http"]["servers"]["srv0"]["routes"] = serde_json::json!(["ROUTES"]);
+    let routes = format!(r#"{{"match":[{matcher}],"handle":[{deep}]}},{{"handle":[{deep}]}}"#);
+    let text = config.to_string().replace("\"ROUTES\"", &routes);
+    let load = |text: &str| place.admin("POST", "/load", &["Content-Type: application/json"], text);
+    assert_eq!(load(&text).status, 200);
+    assert_eq!(place.get("/").expect("an answer").body, "deep");
+    let deeper = text.replacen(answer, &deep, 1);
+    let refused = load(&deeper);
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("objects and arrays inside one another"), "{}", refused.body);
+    place.site("one");
+    place.ok(&["reload"]);
+    assert_eq!(place.get("/").expect("an answer").body, "one");
+    assert!(running.is_alive());
 }
 
 #[test]

@@ -305,7 +305,16 @@ fn cookie(config: &CookieHash) -> Result<Policy, ProvisionError> {
     Ok(Policy::Cookie { cookie, fallback: fallback(config.fallback.as_ref())? })
 }
 
+/// Fallbacks of fallbacks: each request may go through all of them.
+const FALLBACKS_MAX: usize = 10;
+
 fn fallback(json: Option<&ModuleJson>) -> Result<Box<Policy>, ProvisionError> {
+    let first = json.map(|json| &json.0);
+    let chain = std::iter::successors(first, |json| json.get("fallback").and_then(Value::as_object));
+    if chain.take(FALLBACKS_MAX + 1).count() > FALLBACKS_MAX {
+        let problem = format!("more than {FALLBACKS_MAX} fallbacks inside one another");
+        return Err(ProvisionError::invalid(problem));
+    }
     let policy = provision(json);
     policy.map(Box::new).map_err(|error| error.at("loading fallback selection policy"))
 }
@@ -347,6 +356,13 @@ mod tests {
             (
                 json!({"policy": "cookie", "fallback": {"policy": "luck"}}),
                 "loading fallback selection policy",
+            ),
+            (
+                (0..11).fold(
+                    json!({"policy": "first"}),
+                    |inner, _| json!({"policy": "query", "key": "k", "fallback": inner}),
+                ),
+                "more than 10 fallbacks inside one another",
             ),
         ] {
             let error = outcome(json).err().unwrap();
