@@ -182,6 +182,11 @@ impl<'a> Helper<'a> {
         self.session.notes.warnings.borrow_mut().push(Warning { message: message.into(), place });
     }
 
+    /// Notes something odd about a token.
+    pub fn warn_at(&self, token: &Token, message: &str) {
+        self.session.warn(token, message);
+    }
+
     /// The next group of routes of which only the first that matches runs.
     pub fn next_group(&self) -> String {
         self.session.next_group()

@@ -39,6 +39,9 @@ pub(super) fn of_matcher(tokens: &Segment, set: &MatcherSet, session: &Session<'
     for host in texts(set.get("host")).filter(|host| never_a_host(host)) {
         warn(host, format!("no host matches '{host}': it is compared without scheme, port and path"));
     }
+    for name in ["path", "host", "method"].into_iter().filter(|name| set.get(*name) == Some(&Value::Null)) {
+        warn(name, format!("without a value, '{name}' matches nothing"));
+    }
     if let Some(Value::String(protocol)) = set.get("protocol")
         && !PROTOCOLS.contains(&protocol.to_lowercase().as_str())
     {

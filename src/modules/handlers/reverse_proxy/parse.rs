@@ -105,12 +105,19 @@ pub(in crate::modules::handlers) fn read(
         handle_response: Vec::new(),
     };
     reader.h.cursor.next();
+    let name = reader.h.cursor.token().cloned();
     reader.upstreams()?;
     while reader.h.cursor.next_block(0) {
         reader.subdirective()?;
     }
     reader.finish_transport()?;
     reader.finish_handle_response()?;
+    if reader.proxy.upstreams.is_empty()
+        && reader.proxy.dynamic_upstreams.is_none()
+        && let Some(name) = name
+    {
+        reader.h.warn_at(&name, "without an upstream, each request is answered with an error");
+    }
     Ok(reader.proxy)
 }
 
