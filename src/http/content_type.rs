@@ -1,30 +1,39 @@
-//! The type of an answer that doesn't say it, as Go's server finds it: for every answer, whoever made it.
+//! The type of an answer that doesn't say it, as Go's server finds it, and what an answer without a body
+//! can't say: for every answer, whoever made it.
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 
 use super::sniff::content_type;
 use super::{Body, Response, Untyped, gather};
 
+/// What a 304 doesn't say of the body that it stands for.
+const NOT_OF_304: &[HeaderName] = &[CONTENT_TYPE, CONTENT_LENGTH];
+/// What a 204 can't have (RFC 9110 section 8.6).
+const NOT_OF_204: &[HeaderName] = &[CONTENT_LENGTH];
+
 /// What becomes of an answer's type. It is decided before the body is wrapped, and done once the log has
 /// its own view of the fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     Keep,
-    Remove,
+    Remove(&'static [HeaderName]),
     Set(&'static str),
 }
 
 impl Settled {
     /// What becomes of the type of this answer, which goes out by `version`: if it has a body and doesn't
-    /// say of what type, it gets the type that it looks like, and a 304 has none.
+    /// say of what type, it gets the type that it looks like. A 304 has none, and a 204 no length.
     ///
     /// Of a body that comes from elsewhere the first part is waited for, if its length is known: nobody
     /// knows when a stream begins.
     pub(super) async fn of(version: Version, response: &mut Response) -> Self {
-        if response.status() == StatusCode::NOT_MODIFIED {
-            return if version >= Version::HTTP_2 { Self::Keep } else { Self::Remove };
+        match response.status() {
+            StatusCode::NOT_MODIFIED if version >= Version::HTTP_2 => return Self::Keep,
+            StatusCode::NOT_MODIFIED => return Self::Remove(NOT_OF_304),
+            StatusCode::NO_CONTENT => return Self::Remove(NOT_OF_204),
+            _ => {}
         }
         if !needs_type(response) {
             return Self::Keep;
@@ -43,7 +52,7 @@ impl Settled {
     pub(super) fn apply(self, headers: &mut HeaderMap) {
         match self {
             Self::Keep => {}
-            Self::Remove => drop(headers.remove(CONTENT_TYPE)),
+            Self::Remove(names) => names.iter().for_each(|name| drop(headers.remove(name))),
             Self::Set(looks_like) => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(looks_like));
             }
@@ -57,7 +66,6 @@ fn needs_type(response: &Response) -> bool {
     response.extensions().get::<Untyped>().is_none()
         && !headers.contains_key(CONTENT_TYPE)
         && headers.get(CONTENT_ENCODING).is_none_or(HeaderValue::is_empty)
-        && response.status() != StatusCode::NO_CONTENT
         && response.body().size_hint().exact().is_some_and(|length| length > 0)
 }
 
@@ -121,6 +129,24 @@ mod tests {
         assert_eq!(of(200, "", &[]), "none");
         assert_eq!(of(204, "text", &[]), "none");
         assert_eq!(of(304, "", &[(CONTENT_TYPE, "a/b")]), "none");
+    }
+
+    #[test]
+    fn a_status_without_a_body_says_nothing_of_one() {
+        let fields = |code, version| {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::from_u16(code).expect("a status");
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("4"));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("a/b"));
+            let settled = Settled::of(version, &mut response).now_or_never().expect("all is there");
+            settled.apply(response.headers_mut());
+            [CONTENT_LENGTH, CONTENT_TYPE].map(|name| response.headers().contains_key(name))
+        };
+        assert_eq!(fields(204, Version::HTTP_11), [false, true]);
+        assert_eq!(fields(204, Version::HTTP_2), [false, true]);
+        assert_eq!(fields(304, Version::HTTP_11), [false, false]);
+        assert_eq!(fields(304, Version::HTTP_2), [true, true]);
+        assert_eq!(fields(200, Version::HTTP_11), [true, true]);
     }
 
     #[test]

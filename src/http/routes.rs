@@ -149,7 +149,8 @@ pub async fn run<'p>(routes: &'p Routes, errors: Option<&'p Routes>, x: &mut Exc
         x.restore_original();
         return match Chain::new(errors, status).drive(x).await {
             Ok(response) => (response, Fate::Failed { handled: true }),
-            Err(second) => (bare(second.status, x), Fate::FailedTwice(second)),
+            // What the client asked for went wrong in the first way.
+            Err(second) => (bare(status, x), Fate::FailedTwice(second)),
         };
     }
     (bare(status, x), Fate::Failed { handled: false })

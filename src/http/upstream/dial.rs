@@ -45,6 +45,16 @@ impl fmt::Display for Dial {
     }
 }
 
+impl Dial {
+    /// The network and the address, as Go names them in errors.
+    fn with_network(&self) -> String {
+        match self {
+            Self::Tcp { .. } => format!("tcp {self}"),
+            Self::Unix(path) => format!("unix {}", path.display()),
+        }
+    }
+}
+
 /// TLS towards upstreams.
 #[derive(Clone)]
 pub struct TlsDial {
@@ -88,12 +98,12 @@ pub(super) async fn connect(
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"))),
     };
     let mut io = opened.map_err(|source| {
-        UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.to_string(), source })
+        UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.with_network(), source })
     })?;
     if let (Dial::Tcp { host, port }, Some(proxy)) = (dial, &options.forward_proxy) {
         let tunnel = proxy.open(io, host, *port, options.speaks_in_the_clear());
         io = tunnel.await.map_err(|source| {
-            UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.to_string(), source })
+            UpstreamError::unsent(UpstreamErrorKind::Dial { address: dial.with_network(), source })
         })?;
     }
     if options.read_timeout.is_some() || options.write_timeout.is_some() {

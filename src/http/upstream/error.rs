@@ -1,8 +1,9 @@
 //! Why an upstream gave no answer.
 
+use std::borrow::Cow;
 use std::io;
 
-use crate::http::BodyError;
+use crate::http::{BodyError, BodyTooLarge};
 
 /// A failed attempt at an upstream. It knows whether trying another one is safe.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +21,9 @@ pub struct UpstreamError {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamErrorKind {
     /// No connection came about.
-    #[error("dial {address}: {source}")]
+    #[error("dial {address}: {}", told(.source))]
     Dial {
-        /// The address that was dialled.
+        /// The network and the address that were dialled.
         address: String,
         /// Why not.
         source: io::Error,
@@ -48,11 +49,31 @@ pub enum UpstreamErrorKind {
     #[error("bad answer from upstream: {0}")]
     BadAnswer(&'static str),
     /// The client's body broke off.
-    #[error("reading request body: {0}")]
+    #[error("{}", body_told(.0))]
     RequestBody(#[source] BodyError),
     /// The HTTP/2 session failed.
     #[error("HTTP/2 upstream: {0}")]
     Http2(String),
+}
+
+/// Why a connection did not come about, in the words that Go's users look for in logs.
+fn told(error: &io::Error) -> Cow<'_, str> {
+    let words = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connect: connection refused",
+        io::ErrorKind::ConnectionReset => "connect: connection reset by peer",
+        io::ErrorKind::HostUnreachable => "connect: no route to host",
+        io::ErrorKind::NetworkUnreachable => "connect: network is unreachable",
+        io::ErrorKind::NotFound => "connect: no such file or directory",
+        io::ErrorKind::PermissionDenied => "connect: permission denied",
+        io::ErrorKind::TimedOut => "i/o timeout",
+        _ => return Cow::Owned(error.to_string()),
+    };
+    Cow::Borrowed(words)
+}
+
+/// Why the client's body could not be sent. One that is too long has broken off on our side.
+fn body_told(error: &BodyError) -> String {
+    if error.is::<BodyTooLarge>() { error.to_string() } else { format!("reading request body: {error}") }
 }
 
 impl UpstreamErrorKind {

@@ -261,9 +261,10 @@ impl Provisioned {
             x.response_headers.append(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Err(bare_error(StatusCode::METHOD_NOT_ALLOWED));
         }
+        // Before the answer takes the fields away that its error would have.
+        let status = self.status.as_ref().map(|status| status.of(x)).transpose()?;
         let sent = answer::Sent { path: &found.path, modified: found.info.modified, etag, opened };
         let mut response = answer::answer(x, sent);
-        let status = self.status.as_ref().map(|status| status.of(x)).transpose()?;
         if let Some(status) = status.or_else(|| x.error.as_ref().map(|error| error.status)) {
             *response.status_mut() = status;
         }

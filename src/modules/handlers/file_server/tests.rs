@@ -264,9 +264,14 @@ fn errors_have_pages() {
     assert_eq!(site.get("/none", &[]), (404, "error page".into()));
     assert_eq!(text(asked(&site, "POST", "/none", &[])), (404, "error page".into()));
     assert_eq!(text(asked(&site, "POST", "/a.txt", &[])), (405, "Method Not Allowed".into()));
+    let (_dir, site) = server("file_server\nhandle_errors {\nrewrite * /no-such-page.html\nfile_server\n}");
+    assert_eq!(text(asked(&site, "POST", "/a.txt", &[])), (405, String::new()), "a missing page");
     let (_dir, site) = server("file_server {\nstatus {query.s}\n}");
     assert_eq!(site.get("/a.txt?s=503", &[]), (503, "0123456789abcdefghij".into()));
     assert_eq!(site.get("/a.txt?s=x", &[]).0, 500);
+    // What was on the answer before stays on its error.
+    let (_dir, site) = server("header X-Set 1\nfile_server {\nstatus {query.s}\n}");
+    assert_eq!(field(&asked(&site, "GET", "/a.txt?s=x", &[]), "x-set"), "1");
     assert!(try_site("file_server {\nstatus 99\n}").is_err());
 }
 

@@ -62,6 +62,24 @@ impl Item {
     pub(in super::super) fn name(&self) -> Cow<'_, str> {
         target::lossy(&self.name)
     }
+
+    /// Its mode as Go writes it: `-rw-r--r--`, `drwxr-xr-x`.
+    pub(in super::super) fn mode_text(&self) -> String {
+        let is_set = |bit: u32| self.mode & 1 << bit != 0;
+        let mut text: String = "dalTLDpSugct?"
+            .chars()
+            .zip((19..32).rev())
+            .filter(|(_, bit)| is_set(*bit))
+            .map(|(letter, _)| letter)
+            .collect();
+        if text.is_empty() {
+            text.push('-');
+        }
+        text.extend(
+            "rwxrwxrwx".chars().zip((0..9).rev()).map(|(letter, bit)| if is_set(bit) { letter } else { '-' }),
+        );
+        text
+    }
 }
 
 /// Which folder is read, and what of it is told.

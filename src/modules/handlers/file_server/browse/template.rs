@@ -30,13 +30,16 @@ pub(super) fn read(path: &str) -> io::Result<Bytes> {
 #[derive(Debug)]
 pub(super) struct List {
     listing: Arc<Listing>,
-    /// The folder's path as it was asked for.
+    /// The folder's path as it was asked for, without a slash behind it.
     path: Vec<u8>,
     layout: String,
 }
 
 impl List {
-    pub(super) fn new(listing: Listing, path: Vec<u8>, layout: String) -> Self {
+    pub(super) fn new(listing: Listing, mut path: Vec<u8>, layout: String) -> Self {
+        if path.len() > 1 && path.ends_with(b"/") {
+            path.pop();
+        }
         Self { listing: Arc::new(listing), path, layout }
     }
 
@@ -143,7 +146,7 @@ impl Object for Entry {
             ("Size", []) => number(item.bytes),
             ("URL", []) => item.url().into(),
             ("ModTime", []) => time_value(timestamp(item.modified)),
-            ("Mode", []) => number(item.mode.into()),
+            ("Mode", []) => item.mode_text().into(),
             ("IsDir", []) => item.is_folder.into(),
             ("IsSymlink", []) => item.is_link.into(),
             ("SymlinkPath", []) => {

@@ -133,7 +133,7 @@ fn pages_may_have_a_template_of_the_sites_own() {
     for (text, expected) in [
         (
             "{{.Name}} {{.Path}} {{.CanGoUp}} {{.NumDirs}} {{.NumFiles}} {{.Sort}} {{.Order}}",
-            "bare /bare/ true 0 1 namedirfirst asc",
+            "bare /bare true 0 1 namedirfirst asc",
         ),
         (
             "{{range .Items}}{{.Name}} {{.URL}} {{.Size}} {{.HumanSize}} {{.IsDir}}{{end}}",
@@ -143,6 +143,7 @@ fn pages_may_have_a_template_of_the_sites_own() {
             "{{range .Items}}{{.HumanModTime \"2006-01-02\"}} {{.ModTime.Unix}} {{.HasExt \".TXT\" \".y\"}}{{end}}",
             "2023-11-14 1700000000 true",
         ),
+        ("{{range .Items}}{{.Mode}}{{end}}", "-rw-r--r--"),
         ("{{range .Breadcrumbs}}[{{.Link}} {{.Text}}]{{end}}", "[../ /][ bare]"),
         ("{{.Req.Method}} {{.HumanTotalFileSize}} {{len .Items}} {{.Limit}}", "GET 1 B 1 0"),
     ] {
