@@ -7,9 +7,17 @@ use super::eval::{Each, Node};
 use super::functions::{Function, Type};
 use super::lexer::{CelError, error};
 use super::parser::Ast;
+use super::times;
 use super::value::Value;
 use crate::http::regexp::Regexp;
 use crate::http::{Placeholder, Provision, ProvisionError};
+
+/// What a type can be compared with.
+const TYPES: [&str; 10] =
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
+
+/// Functions of extensions have one of these in front.
+const SPACES: [&str; 3] = ["lists", "math", "strings"];
 
 /// Why an expression can't be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +55,24 @@ impl Compiler<'_, '_> {
     fn expression(&mut self, ast: &Ast) -> Compiled {
         Ok(match ast {
             Ast::Constant(value) => (Node::Constant(value.clone()), Type::of(value)),
+            Ast::Placeholder(name) if name == "time.now" => (Node::Now, Type::Any),
             Ast::Placeholder(name) => (Node::Placeholder(Placeholder::parse(name)), Type::Any),
             Ast::Name(name) => match self.variables.iter().rposition(|variable| variable == name) {
                 Some(index) => (Node::Variable(index), Type::Any),
+                None if TYPES.contains(&name.as_str()) => {
+                    let known = TYPES.iter().find(|known| *known == name);
+                    (Node::Constant(Value::Kind(known.copied().unwrap_or_default())), Type::Kind)
+                }
                 None => return fail(format!("undeclared reference to '{name}' (in container '')")),
             },
-            Ast::List(items) => (Node::List(self.all(items)?), Type::List),
+            Ast::List(items) => {
+                let items = self.all(items)?;
+                let list = match constants(&items) {
+                    Some(values) => Node::Constant(Value::List(values)),
+                    None => Node::List(items),
+                };
+                (list, Type::List)
+            }
             Ast::Map(entries) => {
                 let mut compiled = Vec::with_capacity(entries.len());
                 for (key, value) in entries {
@@ -81,6 +101,9 @@ impl Compiler<'_, '_> {
             Ast::Index(of, index) => {
                 let (of, index) = (self.expression(of)?.0, self.expression(index)?.0);
                 (Node::Index(Box::new(of), Box::new(index)), Type::Any)
+            }
+            Ast::Select(of, field) if let Some(name) = message_type(of, field) => {
+                (Node::Constant(Value::Kind(name)), Type::Kind)
             }
             Ast::Select(of, field) => {
                 let (of, of_type) = self.expression(of)?;
@@ -120,6 +143,7 @@ impl Compiler<'_, '_> {
                 let ordered = |of: Type| !matches!(of, Type::List | Type::Map | Type::Null);
                 (ordered(a) && ordered(b) && a.may_be(b), Type::Bool)
             }
+            "+" | "-" if let Some(of) = time_result(operator, a, b) => (true, of),
             _ => {
                 let adds = operator == "+" && matches!(a, Type::Text | Type::Bytes | Type::List);
                 let adds = adds || operator == "+" && matches!(b, Type::Text | Type::Bytes | Type::List);
@@ -157,19 +181,44 @@ impl Compiler<'_, '_> {
             let regexp = Regexp::new(pattern).map_err(|error| CelError(error.to_string()))?;
             return Ok((Node::Matches(self.of(text, Type::Text, "matches")?, regexp), Type::Bool));
         }
+        // `math.abs(x)` is no method of something called `math`.
+        if let Some(Ast::Name(space)) = target
+            && SPACES.contains(&space.as_str())
+            && !self.variables.contains(space)
+        {
+            return self.call(None, &format!("{space}.{name}"), args);
+        }
         let count = args.len() + usize::from(target.is_some());
         let Some(function) = Function::find(name, target.is_some(), count) else {
             return fail(format!("undeclared reference to '{name}' (in container '')"));
         };
         let mut nodes = Vec::with_capacity(count);
         let mut types = Vec::with_capacity(count);
-        for arg in target.into_iter().chain(args) {
-            let (node, of) = self.expression(arg)?;
+        for (index, arg) in target.into_iter().chain(args).enumerate() {
+            let (node, of) = match arg {
+                Ast::Constant(Value::Text(zone)) if index == 1 && function.takes_zone() => {
+                    match times::zone(zone) {
+                        Some(zone) => (Node::Constant(Value::Zone(zone)), Type::Any),
+                        None => return fail(format!("unknown time zone {zone}")),
+                    }
+                }
+                _ if index == 1 && function.takes_zone() => {
+                    return fail(format!("the time zone of '{name}' must be a string literal"));
+                }
+                arg => self.expression(arg)?,
+            };
             nodes.push(node);
             types.push(of);
         }
         if !function.takes(types.first().copied().unwrap_or(Type::Any)) {
             return no_overload(name, &types);
+        }
+        // What is constant and can't be converted is a mistake, as in cel-go.
+        if function.is_folded()
+            && let Some(values) = constants(&nodes)
+        {
+            let value = function.call(&values).map_err(|error| CelError(error.to_string()))?;
+            return Ok((Node::Constant(value), function.result));
         }
         Ok((Node::Call(function, nodes.into()), function.result))
     }
@@ -184,6 +233,15 @@ impl Compiler<'_, '_> {
         if let (None, "has", [Ast::Select(of, field)]) = (target, name, args) {
             let of = self.of(of, Type::Map, "has")?;
             return Ok(Some((Node::Has(of, Value::Text(field.clone())), Type::Bool)));
+        }
+        if let (Some(Ast::Name(space)), "bind", [Ast::Name(variable), value, body]) = (target, name, args)
+            && space == "cel"
+        {
+            let value = Box::new(self.expression(value)?.0);
+            self.variables.push(variable.clone());
+            let (body, of) = self.expression(body)?;
+            self.variables.pop();
+            return Ok(Some((Node::Bind(value, Box::new(body)), of)));
         }
         let (Some(list), [Ast::Name(variable), bodies @ ..]) = (target, args) else { return Ok(None) };
         let each = match (name, bodies.len()) {
@@ -201,6 +259,13 @@ impl Compiler<'_, '_> {
                 self.variables.pop();
                 return Ok(Some((Node::Transform(list, filter, Box::new(body)), Type::List)));
             }
+            ("sortBy", 1) => {
+                let list = self.of(list, Type::List, name)?;
+                self.variables.push(variable.clone());
+                let key = self.expression(&bodies[0])?.0;
+                self.variables.pop();
+                return Ok(Some((Node::SortBy(list, Box::new(key)), Type::List)));
+            }
             _ => return Ok(None),
         };
         let list = Box::new(self.expression(list)?.0);
@@ -209,6 +274,37 @@ impl Compiler<'_, '_> {
         self.variables.pop();
         let of = if each == Each::Filter { Type::List } else { Type::Bool };
         Ok(Some((Node::Each(each, list, body), of)))
+    }
+}
+
+/// The values, if all of them are known.
+fn constants(nodes: &[Node]) -> Option<Vec<Value>> {
+    let constant = |node: &Node| match node {
+        Node::Constant(value) => Some(value.clone()),
+        _ => None,
+    };
+    nodes.iter().map(constant).collect()
+}
+
+/// `google.protobuf.Timestamp` and its like.
+fn message_type(of: &Ast, field: &str) -> Option<&'static str> {
+    let Ast::Select(google, protobuf) = of else { return None };
+    match (&**google, protobuf.as_str(), field) {
+        (Ast::Name(google), "protobuf", "Timestamp") if google == "google" => Some(Type::Time.name()),
+        (Ast::Name(google), "protobuf", "Duration") if google == "google" => Some(Type::Span.name()),
+        _ => None,
+    }
+}
+
+/// What `+` and `-` make of times and spans; `None` if that is for others.
+fn time_result(operator: &str, left: Type, right: Type) -> Option<Type> {
+    match (left, right) {
+        (Type::Span, Type::Span) => Some(Type::Span),
+        (Type::Time, Type::Span) => Some(Type::Time),
+        (Type::Span, Type::Time) if operator == "+" => Some(Type::Time),
+        (Type::Time, Type::Time) if operator == "-" => Some(Type::Span),
+        (Type::Time | Type::Span, Type::Any) | (Type::Any, Type::Time | Type::Span) => Some(Type::Any),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Evaluation of a compiled expression.
 
 use super::functions::Function;
+use super::lists;
 use super::value::Value;
 use crate::http::regexp::Regexp;
 use crate::http::{Exchange, HandlerError, MatcherSet, Placeholder, target};
@@ -30,6 +31,12 @@ pub(super) enum Node {
     Each(Each, Box<Node>, Box<Node>),
     /// `list.map(variable, filter, body)`; without a filter it is true.
     Transform(Box<Node>, Box<Node>, Box<Node>),
+    /// `list.sortBy(variable, key)`
+    SortBy(Box<Node>, Box<Node>),
+    /// `cel.bind(variable, value, body)`
+    Bind(Box<Node>, Box<Node>),
+    /// `{time.now}`
+    Now,
 }
 
 /// What a macro wants to know of the elements of a list, or the keys of a map.
@@ -118,6 +125,17 @@ impl Node {
                     .matches(scope.x)
                     .map_err(|error| EvalError { message: error.to_string(), cause: Some(error) })?,
             ),
+            Self::SortBy(list, key) => {
+                let items = elements(list.eval(scope)?)?;
+                let keys = items.iter().map(|item| key.with(item.clone(), scope, Self::eval));
+                let keys = keys.collect::<Result<Vec<_>, _>>()?;
+                lists::sorted(items, &keys)?
+            }
+            Self::Bind(value, body) => {
+                let value = value.eval(scope)?;
+                body.with(value, scope, Self::eval)?
+            }
+            Self::Now => Value::Time(jiff::Timestamp::now()),
             Self::Each(each, list, body) => each.eval(list, body, scope)?,
             Self::Transform(list, filter, body) => {
                 let mut items = Vec::new();

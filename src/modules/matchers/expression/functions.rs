@@ -1,7 +1,8 @@
 //! Functions of expressions: the standard ones, and cel-go's extensions for strings, lists and numbers.
 
-use super::eval::{EvalError, text_of};
+use super::eval::EvalError;
 use super::value::Value;
+use super::{format, lists, math, times};
 
 /// The type of a value, as far as it is known before there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub(super) enum Type {
     Double,
     Text,
     Bytes,
+    Time,
+    Span,
+    Kind,
     List,
     Map,
 }
@@ -29,6 +33,10 @@ impl Type {
             Value::Double(_) => Self::Double,
             Value::Text(_) => Self::Text,
             Value::Bytes(_) => Self::Bytes,
+            Value::Time(_) => Self::Time,
+            Value::Span(_) => Self::Span,
+            Value::Zone(_) => Self::Any,
+            Value::Kind(_) => Self::Kind,
             Value::List(_) => Self::List,
             Value::Map(_) => Self::Map,
         }
@@ -45,6 +53,9 @@ impl Type {
             Self::Double => "double",
             Self::Text => "string",
             Self::Bytes => "bytes",
+            Self::Time => "google.protobuf.Timestamp",
+            Self::Span => "google.protobuf.Duration",
+            Self::Kind => "type",
             Self::List => "list",
             Self::Map => "map",
         }
@@ -56,7 +67,10 @@ impl Type {
     }
 }
 
-type Apply = fn(&[Value]) -> Option<Result<Value, EvalError>>;
+/// What a function makes of its arguments; `None` if it doesn't take such values.
+pub(super) type Applied = Option<Result<Value, EvalError>>;
+
+type Apply = fn(&[Value]) -> Applied;
 
 /// A function. Of a method, what it is called on is the first argument.
 #[derive(Clone, Copy)]
@@ -79,7 +93,8 @@ impl Function {
                 && function.is_method == is_method
                 && (function.args.0..=function.args.1).contains(&args)
         };
-        FUNCTIONS.iter().find(fits).copied()
+        let tables = [FUNCTIONS, times::FUNCTIONS, math::FUNCTIONS, lists::FUNCTIONS, format::FUNCTIONS];
+        tables.into_iter().flatten().find(fits).copied()
     }
 
     /// Whether its first argument may be of this type.
@@ -87,16 +102,39 @@ impl Function {
         first.may_be(self.on)
     }
 
+    /// Whether it is called while the expression is compiled, if all that it is called with is constant.
+    pub(super) fn is_folded(&self) -> bool {
+        const FOLDED: [&str; 9] =
+            ["bool", "bytes", "double", "duration", "format", "int", "string", "timestamp", "uint"];
+        FOLDED.contains(&self.name)
+    }
+
+    /// Whether its second argument is the name of a time zone.
+    pub(super) fn takes_zone(&self) -> bool {
+        self.is_method && self.name.starts_with("get")
+    }
+
     pub(super) fn call(&self, args: &[Value]) -> Result<Value, EvalError> {
         (self.apply)(args).unwrap_or_else(|| Err(EvalError::new("no such overload")))
     }
 }
 
-const fn method(name: &'static str, args: (usize, usize), on: Type, result: Type, apply: Apply) -> Function {
+pub(super) const fn method(
+    name: &'static str,
+    args: (usize, usize),
+    on: Type,
+    result: Type,
+    apply: Apply,
+) -> Function {
     Function { name, args: (args.0 + 1, args.1 + 1), is_method: true, on, result, apply }
 }
 
-const fn global(name: &'static str, args: (usize, usize), result: Type, apply: Apply) -> Function {
+/// The same for what takes doubles only.
+pub(super) const fn of_double(name: &'static str, result: Type, apply: Apply) -> Function {
+    Function { name, args: (1, 1), is_method: false, on: Type::Double, result, apply }
+}
+
+pub(super) const fn global(name: &'static str, args: (usize, usize), result: Type, apply: Apply) -> Function {
     Function { name, args, is_method: false, on: Type::Any, result, apply }
 }
 
@@ -110,7 +148,7 @@ static FUNCTIONS: &[Function] = &[
     global("bool", (1, 1), Type::Bool, to_bool),
     global("bytes", (1, 1), Type::Bytes, to_bytes),
     global("dyn", (1, 1), Type::Any, |args| Some(Ok(args[0].clone()))),
-    global("type", (1, 1), Type::Any, |args| Some(Ok(Value::Text(args[0].type_name().to_owned())))),
+    global("type", (1, 1), Type::Kind, |args| Some(Ok(Value::Kind(args[0].type_name())))),
     method("startsWith", (1, 1), Type::Text, Type::Bool, |args| texts(args, |a, b| a.starts_with(b))),
     method("endsWith", (1, 1), Type::Text, Type::Bool, |args| texts(args, |a, b| a.ends_with(b))),
     method("contains", (1, 1), Type::Text, Type::Bool, |args| texts(args, |a, b| a.contains(b))),
@@ -128,7 +166,7 @@ static FUNCTIONS: &[Function] = &[
     method("slice", (2, 2), Type::List, Type::List, slice),
 ];
 
-fn size(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn size(args: &[Value]) -> Applied {
     let size = match &args[0] {
         Value::Text(text) => text.chars().count(),
         Value::Bytes(bytes) => bytes.len(),
@@ -151,7 +189,7 @@ fn conversion(to: &str) -> EvalError {
     clippy::cast_possible_truncation,
     reason = "the range is checked, and the fraction is to be cut off"
 )]
-fn to_int(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn to_int(args: &[Value]) -> Applied {
     let number = match &args[0] {
         Value::Int(number) => Some(*number),
         Value::Uint(number) => i64::try_from(*number).ok(),
@@ -159,6 +197,8 @@ fn to_int(args: &[Value]) -> Option<Result<Value, EvalError>> {
         Value::Double(number) if number.abs() < 9_223_372_036_854_775_808.0 => Some(*number as i64),
         Value::Double(_) => None,
         Value::Text(text) => text.parse().ok(),
+        Value::Time(time) => Some(time.as_second()),
+        Value::Span(span) => Some(span.as_nanos()),
         _ => return None,
     };
     Some(number.map(Value::Int).ok_or_else(|| conversion("int")))
@@ -169,7 +209,7 @@ fn to_int(args: &[Value]) -> Option<Result<Value, EvalError>> {
     clippy::cast_sign_loss,
     reason = "the range is checked, and the fraction is to be cut off"
 )]
-fn to_uint(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn to_uint(args: &[Value]) -> Applied {
     let number = match &args[0] {
         Value::Uint(number) => Some(*number),
         Value::Int(number) => u64::try_from(*number).ok(),
@@ -182,7 +222,7 @@ fn to_uint(args: &[Value]) -> Option<Result<Value, EvalError>> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the nearest double is what is asked for")]
-fn to_double(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn to_double(args: &[Value]) -> Applied {
     let number = match &args[0] {
         Value::Double(number) => Some(*number),
         Value::Int(number) => Some(*number as f64),
@@ -193,19 +233,14 @@ fn to_double(args: &[Value]) -> Option<Result<Value, EvalError>> {
     Some(number.map(Value::Double).ok_or_else(|| conversion("double")))
 }
 
-fn to_text(args: &[Value]) -> Option<Result<Value, EvalError>> {
-    Some(Ok(Value::Text(match &args[0] {
-        Value::Text(text) => text.clone(),
-        Value::Int(number) => number.to_string(),
-        Value::Uint(number) => number.to_string(),
-        Value::Double(number) => number.to_string(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Bytes(bytes) => text_of(bytes),
-        _ => return None,
-    })))
+fn to_text(args: &[Value]) -> Applied {
+    match &args[0] {
+        Value::Null | Value::List(_) | Value::Map(_) | Value::Zone(_) | Value::Kind(_) => None,
+        value => Some(Ok(Value::Text(format::shown(value)))),
+    }
 }
 
-fn to_bool(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn to_bool(args: &[Value]) -> Applied {
     let truth = match &args[0] {
         Value::Bool(truth) => Some(*truth),
         Value::Text(text) => match text.as_str() {
@@ -218,7 +253,7 @@ fn to_bool(args: &[Value]) -> Option<Result<Value, EvalError>> {
     Some(truth.map(Value::Bool).ok_or_else(|| conversion("bool")))
 }
 
-fn to_bytes(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn to_bytes(args: &[Value]) -> Applied {
     Some(Ok(Value::Bytes(match &args[0] {
         Value::Bytes(bytes) => bytes.clone(),
         Value::Text(text) => text.clone().into_bytes(),
@@ -226,21 +261,21 @@ fn to_bytes(args: &[Value]) -> Option<Result<Value, EvalError>> {
     })))
 }
 
-fn text(args: &[Value], f: impl Fn(&str) -> String) -> Option<Result<Value, EvalError>> {
+fn text(args: &[Value], f: impl Fn(&str) -> String) -> Applied {
     match args {
         [Value::Text(text)] => Some(Ok(Value::Text(f(text)))),
         _ => None,
     }
 }
 
-fn texts(args: &[Value], f: impl Fn(&str, &str) -> bool) -> Option<Result<Value, EvalError>> {
+fn texts(args: &[Value], f: impl Fn(&str, &str) -> bool) -> Applied {
     match args {
         [Value::Text(a), Value::Text(b)] => Some(Ok(Value::Bool(f(a, b)))),
         _ => None,
     }
 }
 
-fn reverse(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn reverse(args: &[Value]) -> Applied {
     match args {
         [Value::Text(text)] => Some(Ok(Value::Text(text.chars().rev().collect()))),
         [Value::List(items)] => Some(Ok(Value::List(items.iter().rev().cloned().collect()))),
@@ -257,7 +292,7 @@ fn index(index: i64, len: usize) -> Result<usize, EvalError> {
     usize::try_from(index).ok().filter(|at| *at <= len).ok_or_else(|| out_of_range(index))
 }
 
-fn char_at(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn char_at(args: &[Value]) -> Applied {
     let [Value::Text(text), Value::Int(at)] = args else { return None };
     let chars: Vec<char> = text.chars().collect();
     // Just behind the end there is an empty text.
@@ -266,7 +301,7 @@ fn char_at(args: &[Value]) -> Option<Result<Value, EvalError>> {
     )
 }
 
-fn index_of(args: &[Value], last: bool) -> Option<Result<Value, EvalError>> {
+fn index_of(args: &[Value], last: bool) -> Applied {
     let (text, part, from) = match args {
         [Value::Text(text), Value::Text(part)] => (text, part, None),
         [Value::Text(text), Value::Text(part), Value::Int(from)] => (text, part, Some(*from)),
@@ -285,7 +320,7 @@ fn index_of(args: &[Value], last: bool) -> Option<Result<Value, EvalError>> {
     Some(Ok(found.map_or(Value::Int(-1), int)))
 }
 
-fn substring(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn substring(args: &[Value]) -> Applied {
     let (text, start, end) = match args {
         [Value::Text(text), Value::Int(start)] => (text, *start, None),
         [Value::Text(text), Value::Int(start), Value::Int(end)] => (text, *start, Some(*end)),
@@ -300,7 +335,7 @@ fn substring(args: &[Value]) -> Option<Result<Value, EvalError>> {
     Some(range().map(|part| Value::Text(part.iter().collect())))
 }
 
-fn replace(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn replace(args: &[Value]) -> Applied {
     let (text, from, to, limit) = match args {
         [Value::Text(text), Value::Text(from), Value::Text(to)] => (text, from, to, -1),
         [Value::Text(text), Value::Text(from), Value::Text(to), Value::Int(limit)] => {
@@ -315,7 +350,7 @@ fn replace(args: &[Value]) -> Option<Result<Value, EvalError>> {
     })))
 }
 
-fn split(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn split(args: &[Value]) -> Applied {
     let (text, separator, limit) = match args {
         [Value::Text(text), Value::Text(separator)] => (text, separator, -1),
         [Value::Text(text), Value::Text(separator), Value::Int(limit)] => (text, separator, *limit),
@@ -330,7 +365,7 @@ fn split(args: &[Value]) -> Option<Result<Value, EvalError>> {
     Some(Ok(Value::List(parts.into_iter().take(limit).map(Value::Text).collect())))
 }
 
-fn join(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn join(args: &[Value]) -> Applied {
     let (items, separator) = match args {
         [Value::List(items)] => (items, ""),
         [Value::List(items), Value::Text(separator)] => (items, separator.as_str()),
@@ -344,7 +379,7 @@ fn join(args: &[Value]) -> Option<Result<Value, EvalError>> {
     Some(Ok(Value::Text(texts.join(separator))))
 }
 
-fn slice(args: &[Value]) -> Option<Result<Value, EvalError>> {
+fn slice(args: &[Value]) -> Applied {
     let [Value::List(items), Value::Int(start), Value::Int(end)] = args else { return None };
     let range = || {
         let (start_at, end_at) = (index(*start, items.len())?, index(*end, items.len())?);

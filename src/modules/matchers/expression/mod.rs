@@ -14,9 +14,13 @@
 
 mod compile;
 mod eval;
+mod format;
 mod functions;
 mod lexer;
+mod lists;
+mod math;
 mod parser;
+mod times;
 mod value;
 
 use schemars::JsonSchema;

@@ -49,11 +49,62 @@ fn expressions_have_values() {
         ("1.5 < 2.5 && dyn(1u) <= 1 && 'a' < 'b'", true),
         ("!(false || false)", true),
         // The other side decides, whatever went wrong on this one.
-        ("int('x') == 1 || true", true),
-        ("!(int('x') == 1 && false)", true),
+        ("int({http.request.method}) == 1 || true", true),
+        ("!(int({http.request.method}) == 1 && false)", true),
         ("[1, 'x'].exists(n, int(n) == 1)", true),
     ] {
         assert_eq!(value(expression), Ok(expected), "{expression}");
+    }
+}
+
+// What cel-go makes of them.
+#[test]
+fn times_and_spans_are_values() {
+    for expression in [
+        "timestamp('2023-01-01T00:00:00Z') < timestamp('2024-01-01T00:00:00Z')",
+        "{time.now} > timestamp('2020-01-01T00:00:00Z') && {time.now} - duration('1h') < {time.now}",
+        "timestamp('2023-01-02T03:04:05.678Z').getHours() == 3 && timestamp(0).getFullYear() == 1970",
+        "timestamp('2023-01-01T03:04:05Z').getFullYear('America/New_York') == 2022",
+        "timestamp('2023-01-01T00:30:00Z').getHours('-08:00') == 16",
+        "timestamp('2023-01-02T03:04:05.678Z').getMilliseconds() == 678",
+        "timestamp('2023-03-05T00:00:00Z').getMonth() == 2 && timestamp('2023-03-05T00:00:00Z').getDate() == 5",
+        "timestamp('2023-03-05T00:00:00Z').getDayOfMonth() == 4 && timestamp('2023-03-05T00:00:00Z').getDayOfWeek() == 0",
+        "timestamp('2023-02-01T00:00:00Z').getDayOfYear() == 31",
+        "timestamp('2023-01-01T00:00:00Z') + duration('1h') == timestamp('2023-01-01T01:00:00Z')",
+        "timestamp('2023-01-01T01:00:00Z') - timestamp('2023-01-01T00:00:00Z') == duration('60m')",
+        "duration('1h') + duration('30m') == duration('90m') && duration('1h') > duration('59m')",
+        "duration('90s').getMinutes() == 1 && duration('90s').getSeconds() == 90",
+        "int(timestamp('2023-01-01T00:00:00Z')) == 1672531200 && string(duration('90s')) == '90s'",
+        "string(timestamp('2023-01-01T00:00:00Z')) == '2023-01-01T00:00:00Z'",
+        "type({http.request.method}) == string && type(1) == int && type(1) != uint && type([]) == list && type(timestamp(0)) == google.protobuf.Timestamp",
+        "type(type(1)) == type && type(null) == null_type",
+    ] {
+        assert_eq!(value(expression), Ok(true), "{expression}");
+    }
+}
+
+// What cel-go makes of them.
+#[test]
+fn there_are_cel_gos_extensions() {
+    for expression in [
+        "cel.bind(path, {http.request.uri.path}, path == '/cel/a' && path.size() == 6)",
+        "math.greatest(1, 2.5, 2u) == 2.5 && math.least([3, 1, 2]) == 1",
+        "math.abs(-1) == 1 && math.sign(-2.5) == -1.0 && math.ceil(1.2) == 2.0 && math.round(-1.5) == -2.0",
+        "math.bitAnd(6, 3) == 2 && math.bitOr(6, 3) == 7 && math.bitXor(6, 3) == 5 && math.bitNot(0) == -1",
+        "math.bitShiftLeft(1, 4) == 16 && math.bitShiftRight(-1, 63) == 1 && math.bitShiftLeft(1, 64) == 0",
+        "math.sqrt(9) == 3.0 && !math.isNaN(1.0) && math.isFinite(1.0) && !math.isInf(1.0)",
+        "strings.quote('a\"b\\n') == '\"a\\\\\"b\\\\n\"'",
+        "'%s-%d %.2f %e %x %X %b %o 100%%'.format(['a', 1, 1.005, 1500.0, 255, 'k', 5, 8]) \
+         == 'a-1 1.00 1.500000e+03 ff 6B 101 10 100%'",
+        "'%s %s'.format([{'b': [1, null], 'a': true}, duration('1500ms')]) == '{a: true, b: [1, null]} 1.5s'",
+        "[3, 1, 2].sort() == [1, 2, 3] && ['b', 'a'].sort() == ['a', 'b'] && [].sort() == []",
+        "[{'n': 2}, {'n': 1}].sortBy(m, m.n)[0].n == 1",
+        "[1, [2, [3]]].flatten() == [1, 2, [3]] && [1, [2, [3]]].flatten(2) == [1, 2, 3]",
+        "[1, 1.0, 2].distinct() == [1, 2] && lists.range(3) == [0, 1, 2]",
+        // A variable may be called as an extension is.
+        "[{'abs': 1}].exists(math, math.abs == 1)",
+    ] {
+        assert_eq!(value(expression), Ok(true), "{expression}");
     }
 }
 
@@ -85,6 +136,19 @@ fn what_has_no_value_is_an_error() {
         ("1 / 0 == 1", "division by zero"),
         ("'a'.substring(2) == ''", "index out of range: 2"),
         ("{nope.nope}.size() == 0", "no such overload"),
+        ("timestamp({http.request.method}) == timestamp(0)", "google.protobuf.Timestamp"),
+        ("timestamp({http.request.remote.port} * 1000000000) == timestamp(0)", "timestamp overflow"),
+        ("duration({http.request.method}) == duration(0)", "google.protobuf.Duration"),
+        ("lists.range(10001) == []", "at most 10000"),
+        ("[1, 'a'].sort() == []", "same type"),
+        ("[[1], [2]].sort() == []", "comparable"),
+        ("'%d'.format([{http.request.method}]) == ''", "can't be used on string"),
+        ("math.greatest([]) == 1", "must not be empty"),
+        ("math.bitShiftLeft(1, -1) == 1", "negative offset"),
+        (
+            "cel.bind(a, ['x'], cel.bind(b, lists.range(10000).map(i, 'x'), b + b + a == b.foo))",
+            "no such overload",
+        ),
     ] {
         let error = value(expression).unwrap_err();
         assert!(error.contains(says), "{expression}: {error}");
@@ -113,6 +177,17 @@ fn what_can_never_have_one_is_refused() {
         ("path_regexp('(')", "error parsing regexp"),
         ("'a'.matches('(')", "error parsing regexp"),
         ("remote_ip('x')", "invalid IP address: 'x'"),
+        ("timestamp(0).getHours('No/Where') == 1", "unknown time zone No/Where"),
+        ("timestamp(0).getHours({http.request.method}) == 1", "must be a string literal"),
+        ("duration('1d') == duration('1s')", "google.protobuf.Duration"),
+        ("timestamp('2023-01-01') == timestamp(0)", "google.protobuf.Timestamp"),
+        ("int('x') == 1", "type conversion error"),
+        ("'%d'.format(['a']) == ''", "can't be used on string"),
+        ("'%s'.format([]) == ''", "not enough arguments"),
+        ("math.ceil(1) == 1.0", "found no matching overload for 'math.ceil'"),
+        ("duration('1s') == 1", "found no matching overload"),
+        ("timestamp(0) + timestamp(0) == 1", "found no matching overload"),
+        ("math.nope(1) == 1", "undeclared reference to 'math.nope'"),
     ] {
         let error = value(expression).unwrap_err();
         assert!(error.contains(says), "{expression}: {error}");

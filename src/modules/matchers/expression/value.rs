@@ -2,8 +2,16 @@
 
 use std::cmp::Ordering;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::eval::EvalError;
+use super::times;
+use crate::config::Duration;
 use crate::http;
+
+/// No text or list that is put together is longer.
+const LENGTH_MAX: usize = 1 << 24;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +23,12 @@ pub(super) enum Value {
     Double(f64),
     Text(String),
     Bytes(Vec<u8>),
+    Time(Timestamp),
+    Span(Duration),
+    /// A time zone, which only stands where one is asked for.
+    Zone(TimeZone),
+    /// A type, by its name.
+    Kind(&'static str),
     List(Vec<Value>),
     Map(Vec<(Value, Value)>),
 }
@@ -38,13 +52,17 @@ impl Value {
     /// The type's name, as errors show it.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
-            Self::Null => "null",
+            Self::Null => "null_type",
             Self::Bool(_) => "bool",
             Self::Int(_) => "int",
             Self::Uint(_) => "uint",
             Self::Double(_) => "double",
             Self::Text(_) => "string",
             Self::Bytes(_) => "bytes",
+            Self::Time(_) => "google.protobuf.Timestamp",
+            Self::Span(_) => "google.protobuf.Duration",
+            Self::Zone(_) => "zone",
+            Self::Kind(_) => "type",
             Self::List(_) => "list",
             Self::Map(_) => "map",
         }
@@ -65,6 +83,9 @@ impl Value {
             (Self::Bytes(a), Self::Bytes(b)) => http::constant_time::equal(a, b),
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Null, Self::Null) => true,
+            (Self::Kind(a), Self::Kind(b)) => a == b,
+            (Self::Time(a), Self::Time(b)) => a == b,
+            (Self::Span(a), Self::Span(b)) => a == b,
             _ => self.compare_numbers(other) == Some(Ordering::Equal),
         }
     }
@@ -81,6 +102,8 @@ impl Value {
             (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
             (Self::Bytes(a), Self::Bytes(b)) => Some(a.cmp(b)),
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
+            (Self::Time(a), Self::Time(b)) => Some(a.cmp(b)),
+            (Self::Span(a), Self::Span(b)) => Some(a.cmp(b)),
             _ => self.compare_numbers(other),
         }
     }
@@ -105,9 +128,25 @@ impl Value {
         double(self)?.partial_cmp(&double(other)?)
     }
 
+    /// How long a text or list is.
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(items) => items.len(),
+            _ => 0,
+        }
+    }
+
     /// What an arithmetic operator makes of both.
     pub(super) fn arithmetic(&self, operator: &str, other: &Self) -> Result<Self, EvalError> {
         let overflow = || EvalError::new("integer overflow");
+        if let Some(moved) = times::arithmetic(operator, self, other) {
+            return moved;
+        }
+        if self.len().saturating_add(other.len()) > LENGTH_MAX {
+            return Err(EvalError::new("the result is too long"));
+        }
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => {
                 let result = match operator {
