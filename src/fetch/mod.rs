@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::USER_AGENT;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -41,6 +41,10 @@ pub struct Client {
     answer_bytes_max: usize,
 }
 
+/// What came behind an answer's body; among its extensions, if something came.
+#[derive(Clone, Debug)]
+pub struct Trailers(pub HeaderMap);
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -61,6 +65,11 @@ pub enum FetchError {
 impl Client {
     /// A client that speaks TLS as `tls` says, whose ALPN protocols must be empty.
     pub fn new(tls: Arc<ClientConfig>) -> Self {
+        Self::speaking(tls, false)
+    }
+
+    /// The same; without TLS it speaks HTTP/2 only if it speaks nothing else.
+    fn speaking(tls: Arc<ClientConfig>, only_http_2: bool) -> Self {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -71,6 +80,7 @@ impl Client {
             .enable_all_versions()
             .wrap_connector(connector);
         let inner = legacy::Client::builder(TokioExecutor::new())
+            .http2_only(only_http_2)
             .timer(TokioTimer::new())
             .http2_keep_alive_interval(Some(KEEP_ALIVE))
             .http2_keep_alive_timeout(KEEP_ALIVE)
@@ -86,8 +96,18 @@ impl Client {
     /// # Errors
     /// That of `tls`.
     pub fn to<E>(address: &str, tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>) -> Result<Self, E> {
-        let is_plain = address.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
-        Ok(Self::new(if is_plain { trusting_nobody() } else { tls()? }))
+        Ok(Self::new(trust(address, tls)?))
+    }
+
+    /// The same for what speaks HTTP/2 alone, as gRPC does.
+    ///
+    /// # Errors
+    /// That of `tls`.
+    pub fn by_http_2<E>(
+        address: &str,
+        tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>,
+    ) -> Result<Self, E> {
+        Ok(Self::speaking(trust(address, tls)?, true))
     }
 
     /// The same with another deadline for each exchange.
@@ -120,13 +140,25 @@ impl Client {
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
         let exchange = async {
             let answer = self.inner.request(request.map(Full::new)).await;
-            let (parts, body) = answer.map_err(|error| FetchError::Exchange(chain(&error)))?.into_parts();
+            let (mut parts, body) = answer.map_err(|error| FetchError::Exchange(chain(&error)))?.into_parts();
             let body = Limited::new(body, self.answer_bytes_max).collect().await;
             let body = body.map_err(|error| FetchError::Answer(chain(&*error)))?;
+            if let Some(trailers) = body.trailers() {
+                parts.extensions.insert(Trailers(trailers.clone()));
+            }
             Ok(Response::from_parts(parts, body.to_bytes()))
         };
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(FetchError::Timeout(self.timeout)))
     }
+}
+
+/// Whom to trust at an address: nobody without TLS, and then `tls` is not asked.
+fn trust<E>(
+    address: &str,
+    tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>,
+) -> Result<Arc<ClientConfig>, E> {
+    let is_plain = address.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    if is_plain { Ok(trusting_nobody()) } else { tls() }
 }
 
 /// How to speak TLS with nobody at all.

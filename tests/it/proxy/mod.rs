@@ -6,6 +6,7 @@ mod encode;
 mod fastcgi;
 mod intercept;
 mod interop;
+mod leaving;
 mod lookups;
 mod proxy_protocol;
 mod streams;

@@ -9,15 +9,27 @@ use crate::http::{PRODUCT, ProvisionError};
 
 /// Where a collector on this machine listens.
 const ENDPOINT: &str = "http://localhost:4318";
+/// The same for gRPC.
+const GRPC_ENDPOINT: &str = "http://localhost:4317";
 /// So long spans are gathered if nothing else is said, and at the most.
 const GATHER: Duration = Duration::from_secs(5);
 const GATHER_MAX: Duration = Duration::from_secs(60);
 /// Where spans go below an endpoint for all signals.
 const TRACES: &str = "/v1/traces";
+/// What gRPC calls at an endpoint, whatever its path is.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// How spans are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http,
+    Grpc,
+}
 
 /// Where and how spans are sent.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) protocol: Protocol,
     pub(super) endpoint: Uri,
     /// How long spans are gathered before they are sent.
     pub(super) gather: Duration,
@@ -47,11 +59,14 @@ impl Settings {
             let own = variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
             if own.is_empty() { variable(&format!("OTEL_EXPORTER_OTLP_{name}")) } else { own }
         };
-        for (name, only) in [("PROTOCOL", "http/protobuf"), ("COMPRESSION", "none")] {
-            let said = own_or_common(name);
-            if !said.is_empty() && said != only {
-                return refused(&format!("OTEL_EXPORTER_OTLP_{name}"), &said);
-            }
+        let protocol = match own_or_common("PROTOCOL").as_str() {
+            "" | "http/protobuf" => Protocol::Http,
+            "grpc" => Protocol::Grpc,
+            other => return refused("OTEL_EXPORTER_OTLP_PROTOCOL", other),
+        };
+        match own_or_common("COMPRESSION").as_str() {
+            "" | "none" => {}
+            other => return refused("OTEL_EXPORTER_OTLP_COMPRESSION", other),
         }
         for name in ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"] {
             let said = own_or_common(name);
@@ -64,7 +79,8 @@ impl Settings {
             other => return refused("OTEL_TRACES_SAMPLER", other),
         }
         Ok(Some(Self {
-            endpoint: endpoint(variable)?,
+            protocol,
+            endpoint: endpoint(variable, protocol)?,
             gather: match variable("OTEL_BSP_SCHEDULE_DELAY").as_str() {
                 "" => GATHER,
                 said => match said.parse() {
@@ -78,16 +94,24 @@ impl Settings {
     }
 }
 
-fn endpoint(variable: &dyn Fn(&str) -> String) -> Result<Uri, ProvisionError> {
+fn endpoint(variable: &dyn Fn(&str) -> String, protocol: Protocol) -> Result<Uri, ProvisionError> {
     let own = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-    let text = if own.is_empty() {
-        let common = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
-        let common = if common.is_empty() { ENDPOINT } else { &common };
-        format!("{}{TRACES}", common.trim_end_matches('/'))
-    } else {
-        own
+    let common = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+    let text = match (protocol, own.is_empty(), common.is_empty()) {
+        (_, false, _) => own,
+        (Protocol::Grpc, _, false) => common,
+        (Protocol::Grpc, _, true) => GRPC_ENDPOINT.to_owned(),
+        (Protocol::Http, _, false) => format!("{}{TRACES}", common.trim_end_matches('/')),
+        (Protocol::Http, _, true) => format!("{ENDPOINT}{TRACES}"),
     };
-    let uri: Option<Uri> = text.parse().ok();
+    let mut uri: Option<Uri> = text.parse().ok();
+    if protocol == Protocol::Grpc {
+        uri = uri.and_then(|uri| {
+            let mut parts = uri.into_parts();
+            parts.path_and_query = Some(http::uri::PathAndQuery::from_static(EXPORT));
+            Uri::from_parts(parts).ok()
+        });
+    }
     let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
     uri.filter(is_web).ok_or_else(|| {
         ProvisionError::invalid(format!("OTEL_EXPORTER_OTLP_ENDPOINT: '{text}' is no web address"))
@@ -173,12 +197,25 @@ mod tests {
     }
 
     #[test]
+    fn grpc_has_a_port_of_its_own_and_one_path() {
+        let endpoint = |address: &str| {
+            let environment =
+                [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", address)];
+            let settings = read(&environment).unwrap().unwrap();
+            assert_eq!(settings.protocol, Protocol::Grpc);
+            settings.endpoint.to_string()
+        };
+        assert_eq!(endpoint(""), format!("http://localhost:4317{EXPORT}"));
+        assert_eq!(endpoint("https://c.test:1/ignored"), format!("https://c.test:1{EXPORT}"));
+    }
+
+    #[test]
     fn what_is_not_wanted_is_not_sent_and_what_is_not_there_is_refused() {
         assert!(read(&[("OTEL_SDK_DISABLED", "true")]).unwrap().is_none());
         assert!(read(&[("OTEL_TRACES_EXPORTER", "none")]).unwrap().is_none());
         for (name, value) in [
             ("OTEL_TRACES_EXPORTER", "console"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
             ("OTEL_TRACES_SAMPLER", "always_off"),
