@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Command, Failure, process};
+use super::{Command, Failure, print, process};
+use crate::modules::handlers::browse_template;
 
 /// The flags of `file-server`.
 #[derive(clap::Args)]
 pub(super) struct FileServer {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Domain name at which to serve the files, over HTTPS
     #[arg(long, short, value_name = "name", default_value = "")]
     domain: String,
@@ -42,6 +45,14 @@ pub(super) struct FileServer {
     precompressed: Vec<String>,
 }
 
+#[derive(clap::Subcommand)]
+enum What {
+    /// Exports the default file browser template
+    ///
+    /// Writes the page that --browse shows as a template, for `browse <template>` of a Caddyfile.
+    ExportTemplate,
+}
+
 impl Command for FileServer {
     const NAME: &'static str = "file-server";
     const ABOUT: &'static str = "Spins up a file server";
@@ -49,6 +60,9 @@ impl Command for FileServer {
 Serves the files of a folder, compressed if the client likes. With --domain it does so over HTTPS.";
 
     fn run(self) -> Result<(), Failure> {
+        if let Some(What::ExportTemplate) = self.what {
+            return print(&browse_template());
+        }
         process::serve(self.apps(), self.debug, async |_| {
             tracing::info!(target: "", address = self.address(), "serving static files");
             Ok(())

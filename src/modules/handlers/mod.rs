@@ -40,6 +40,7 @@ mod tracing;
 mod try_files;
 mod vars;
 
+pub use file_server::browse_template;
 pub use reverse_proxy::{HostStatus, UpstreamAddress, UpstreamAddressError, statuses as upstream_statuses};
 
 use crate::module::Module;

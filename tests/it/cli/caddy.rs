@@ -35,7 +35,7 @@ fn every_command_and_flag_of_caddy_is_there() {
         let names = flags.split_whitespace().map(|flag| flag.split('=').next().unwrap());
         missing.extend(names.filter(|flag| !listed.contains(*flag)).map(|flag| format!("{command} {flag}")));
     }
-    assert_eq!(commands, 26);
+    assert_eq!(commands, 27);
     assert!(missing.is_empty(), "{missing:?}");
     assert_eq!(
         listed("  -c, --config <path>\n      --json\n"),

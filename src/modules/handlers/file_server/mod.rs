@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::browse::Browse;
+pub use self::browse::template as browse_template;
 use self::find::{Asked, Found, FoundFile, Opened, Rules, find};
 use self::hide::{Hide, Pattern};
 use self::precompressed::Precompressed;

@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::listing::{Folder, Listing, View, read};
+pub use self::page::template;
 use super::super::templates::Pages;
 use super::find::Rules;
 use super::hide::Pattern;

@@ -35,6 +35,11 @@ pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The page as a template, for those who want one like it.
+pub fn template() -> String {
+    include_str!("page.html").replace("@policy@", &POLICY).replace("@style@", STYLE)
+}
+
 /// The columns: how each is sorted by, and what it is called.
 const COLUMNS: [(&str, &str); 3] = [("name", "Name"), ("size", "Size"), ("time", "Modified")];
 

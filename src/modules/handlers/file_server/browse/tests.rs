@@ -118,6 +118,27 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn the_page_can_be_had_as_a_template() {
+    let (dir, _) = server("file_server");
+    std::fs::write(dir.path().join("own.html"), super::page::template()).unwrap();
+    std::fs::write(dir.path().join("site/bare/a & b.txt"), "ab").unwrap();
+    let page = |browse: &str, target: &str| {
+        let lines = format!("root * {}/site\nfile_server {{\n{browse}\nindex none\n}}", dir.path().display());
+        let response = asked(&crate::modules::testing::site(&lines), "GET", target, &[]);
+        let policy = field(&response, "content-security-policy").to_owned();
+        let (_, text) = text(response);
+        let (before, rest) = text.split_once("<title>").unwrap();
+        (policy, before.to_owned() + rest.split_once("</title>").unwrap().1)
+    };
+    for target in
+        ["/", "/bare/", "/bare/?sort=size&order=desc", "/?sort=time&limit=2&offset=1", "/sub/?sort=name"]
+    {
+        let own = page(&format!("browse {}/own.html", dir.path().display()), target);
+        assert_eq!(own, page("browse", target), "{target}");
+    }
+}
+
+#[test]
 fn pages_may_have_a_template_of_the_sites_own() {
     let (dir, _) = server("file_server");
     let template = dir.path().join("browse.html");
