@@ -82,6 +82,8 @@ pub(super) struct Guard<T> {
     early: bool,
     /// How far `held` has been looked through: the start of its last line.
     line: usize,
+    /// Whether the head that comes next is complete, and has a target that must be escaped.
+    unescaped: bool,
     /// Bytes for hyper that had no room in its buffer, and how many of them it has.
     ready: Vec<u8>,
     taken: usize,
@@ -117,6 +119,7 @@ impl<T> Guard<T> {
             held: Vec::new(),
             early: false,
             line: 0,
+            unescaped: false,
             ready: Vec::new(),
             taken: 0,
             heads: 0,
@@ -133,13 +136,10 @@ impl<T> Guard<T> {
     }
 
     /// Puts bytes that were read before there was a guard where its first read finds them.
-    pub(super) fn prime(&mut self, mut bytes: Vec<u8>) {
-        let sound = self.walk(&mut bytes);
-        self.ready = bytes;
-        self.held = self.ready.split_off(sound);
-        if matches!(self.at, At::Broken) {
-            self.held.clear();
-        }
+    pub(super) fn prime(&mut self, bytes: Vec<u8>) {
+        self.held = bytes;
+        self.walk_held();
+        self.walk_escaped();
         self.refuse_rest();
         self.mark_early();
         if self.is_between() {
@@ -234,13 +234,41 @@ impl<T> Guard<T> {
         let Some(end) = end else { return Ok(None) };
         let follows = head::check(&mut bytes[..end])?;
         self.line = 0;
+        if follows == Follows::Unescaped {
+            self.unescaped = true;
+            return Ok(None);
+        }
         self.heads = self.heads.wrapping_add(1);
         self.at = match follows {
-            Follows::Head => At::Head,
+            Follows::Head | Follows::Unescaped => At::Head,
             Follows::Length(length) => At::Body(length),
             Follows::Chunks => At::Chunked(Chunks::default()),
         };
         Ok(Some(end))
+    }
+
+    /// Goes on with what is held, and keeps what of it is still not for hyper.
+    fn walk_held(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        let sound = self.walk(&mut held);
+        self.held = held.split_off(sound);
+        if self.ready.is_empty() {
+            self.ready = held;
+        } else {
+            self.ready.append(&mut held);
+        }
+        if matches!(self.at, At::Broken) {
+            self.held.clear();
+        }
+    }
+
+    /// Goes on with a head whose target must be escaped. It is whole, and stands at the start of what is
+    /// held.
+    fn walk_escaped(&mut self) {
+        if std::mem::take(&mut self.unescaped) {
+            head::escape_target(&mut self.held);
+            self.walk_held();
+        }
     }
 
     /// Deals with what a read has put behind the first `before` bytes of `buf`; returns whether
@@ -255,16 +283,11 @@ impl<T> Guard<T> {
             }
             buf.set_filled(before + sound);
         } else {
-            let mut held = std::mem::take(&mut self.held);
-            held.extend_from_slice(&buf.filled()[before..]);
+            self.held.extend_from_slice(&buf.filled()[before..]);
             buf.set_filled(before);
-            let sound = self.walk(&mut held);
-            self.ready = held;
-            self.held = self.ready.split_off(sound);
-            if matches!(self.at, At::Broken) {
-                self.held.clear();
-            }
+            self.walk_held();
         }
+        self.walk_escaped();
         self.refuse_rest();
         self.mark_early();
         self.hand_over(buf);

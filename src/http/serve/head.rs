@@ -64,6 +64,8 @@ pub(super) enum Follows {
     Length(u64),
     /// Chunks.
     Chunks,
+    /// Nothing is said of it until [`escape_target`] has made the target one that hyper reads.
+    Unescaped,
 }
 
 const TOKEN: u8 = 1;
@@ -128,13 +130,18 @@ const fn classes() -> [u8; 256] {
         if b >= 0x20 && b != 0x7f || b == b'\t' {
             class |= VALUE;
         }
-        if b > 0x20 && b != 0x7f {
+        if b > 0x20 && b != 0x7f && !is_odd(b) {
             class |= TARGET;
         }
         table[byte] = class;
         byte += 1;
     }
     table
+}
+
+/// What may not stand in a target, but does where somebody has typed it, and which Go escapes.
+const fn is_odd(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>' | b'`')
 }
 
 fn is(byte: u8, class: u8) -> bool {
@@ -193,7 +200,7 @@ fn ignore_upgrade(head: &mut [u8]) {
 
 /// What follows a head, and whether it asks for an upgrade.
 fn look_at(head: &[u8]) -> Result<(Follows, bool), Refusal> {
-    let (version, mut rest) = request_line(head)?;
+    let Some((version, mut rest)) = request_line(head)? else { return Ok((Follows::Unescaped, false)) };
     let mut seen = Seen::default();
     while rest != b"\r\n" {
         rest = field(rest, version, &mut seen)?;
@@ -219,8 +226,9 @@ struct Seen {
     upgrades: bool,
 }
 
-/// Checks the request line; returns HTTP/1's minor version and what is behind the line.
-fn request_line(head: &[u8]) -> Result<(u8, &[u8]), Refusal> {
+/// Checks the request line; returns HTTP/1's minor version and what is behind the line, or nothing if the
+/// target must be escaped first.
+fn request_line(head: &[u8]) -> Result<Option<(u8, &[u8])>, Refusal> {
     let method = run(head, TOKEN);
     if method == 0 || head.get(method) != Some(&b' ') {
         return Err(Refusal::BadRequest);
@@ -228,6 +236,10 @@ fn request_line(head: &[u8]) -> Result<(u8, &[u8]), Refusal> {
     let rest = &head[method + 1..];
     let length = run(rest, TARGET);
     let (target, rest) = rest.split_at(length);
+    // An authority has no escapes, so only a path and a query get them.
+    if target.starts_with(b"/") && rest.first().is_some_and(|byte| is_odd(*byte)) {
+        return Ok(None);
+    }
     check_target(&head[..method], target)?;
     let minor = match rest {
         [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b'\r', b'\n', ..] => {
@@ -240,7 +252,26 @@ fn request_line(head: &[u8]) -> Result<(u8, &[u8]), Refusal> {
         }
         _ => return Err(Refusal::BadRequest),
     };
-    Ok((minor, &rest[11..]))
+    Ok(Some((minor, &rest[11..])))
+}
+
+/// Escapes what may not stand in the target of the head that `bytes` begin with.
+pub(super) fn escape_target(bytes: &mut Vec<u8>) {
+    let Some(space) = memchr::memchr(b' ', bytes) else { return };
+    let begin = space + 1;
+    let length = bytes[begin..].iter().position(|byte| !is(*byte, TARGET) && !is_odd(*byte));
+    let end = length.map_or(bytes.len(), |length| begin + length);
+    let mut escaped = Vec::with_capacity(end - begin + 16);
+    for byte in &bytes[begin..end] {
+        match byte {
+            b'"' => escaped.extend_from_slice(b"%22"),
+            b'<' => escaped.extend_from_slice(b"%3C"),
+            b'>' => escaped.extend_from_slice(b"%3E"),
+            b'`' => escaped.extend_from_slice(b"%60"),
+            byte => escaped.push(*byte),
+        }
+    }
+    bytes.splice(begin..end, escaped);
 }
 
 /// Checks a request target (RFC 9112 section 3.2): its form, and the escapes in its path.
@@ -356,12 +387,28 @@ mod tests {
             (b"get /a%20b?%zz HTTP/1.1\r\nhost:h\r\nX-A:\t\xff \r\n\r\n", Follows::Head),
             (b"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", Follows::Head),
             (b"OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", Follows::Head),
+            (b"GET /a?b=\"c\" HTTP/1.1\r\nHost: h\r\n\r\n", Follows::Unescaped),
+            (b"GET /`a<b> HTTP/1.1\r\nHost: h\r\n\r\n", Follows::Unescaped),
             (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", Follows::Head),
             (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n", Follows::Length(12)),
             (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: CHUNKED\r\n\r\n", Follows::Chunks),
         ] {
             assert_eq!(judge(head), Ok(follows), "{:?}", String::from_utf8_lossy(head));
         }
+    }
+
+    #[test]
+    fn targets_are_escaped_up_to_their_end() {
+        let escaped = |head: &str| {
+            let mut bytes = head.as_bytes().to_vec();
+            escape_target(&mut bytes);
+            String::from_utf8(bytes).unwrap()
+        };
+        let head = "GET /`a?b=\"<c>\"%22 HTTP/1.1\r\nX: \"<>`\r\n\r\n\"";
+        assert_eq!(escaped(head), "GET /%60a?b=%22%3Cc%3E%22%22 HTTP/1.1\r\nX: \"<>`\r\n\r\n\"");
+        assert_eq!(judge(escaped("GET /<a HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()), Ok(Follows::Head));
+        assert_eq!(escaped("GET /<"), "GET /%3C");
+        assert_eq!(escaped("<"), "<");
     }
 
     #[test]
@@ -396,6 +443,7 @@ mod tests {
             (b"P / HTTP/1.1\r\nHost: h\r\nContent-Length: 9223372036854775808\r\n\r\n", BadRequest),
             (b"GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
             (b"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
+            (b"GET http://h/\"b HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
             (b"GET http://a\"b/ HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
             (b"CONNECT u@h:1 HTTP/1.1\r\nHost: h\r\n\r\n", BadRequest),
             (
