@@ -6,7 +6,7 @@ use std::time::Duration;
 use instant_acme::{
     AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
+use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, SanType};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
@@ -24,6 +24,11 @@ use crate::tls::{TlsError, challenges};
 const POLL: RetryPolicy = RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5);
 /// In this attempt the authority is not told what the new certificate follows, in case that is why it refuses.
 const ATTEMPT_WITHOUT_REPLACES: u32 = 2;
+
+/// The extension by which a certificate has clients insist on extensions of TLS (RFC 7633).
+const TLS_FEATURE: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
+/// A list of one: `status_request`, by which a server shows a staple.
+const STATUS_REQUEST: &[u8] = &[0x30, 3, 2, 1, 5];
 
 /// Why an order came to nothing.
 pub(super) enum OrderError {
@@ -275,5 +280,38 @@ fn signing_request(wanted: &Order) -> Result<Vec<u8>, rcgen::Error> {
         Ok(ip) => SanType::IpAddress(ip),
         Err(_) => SanType::DnsName(wanted.subject.as_str().try_into()?),
     }];
+    if wanted.must_staple {
+        let extension = CustomExtension::from_oid_content(TLS_FEATURE, STATUS_REQUEST.to_vec());
+        params.custom_extensions.push(extension);
+    }
     Ok(params.serialize_request(&key)?.der().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::certification_request::X509CertificationRequest;
+    use x509_parser::prelude::{FromDer as _, ParsedExtension};
+
+    use super::*;
+    use crate::tls::issuance::KeyPem;
+
+    #[test]
+    fn a_staple_is_insisted_on_if_that_is_wanted() {
+        let key = KeyPem::new(KeyPair::generate().unwrap().serialize_pem());
+        let features = |must_staple| {
+            let wanted =
+                Order { subject: "a.test".into(), key: key.clone(), attempt: 0, replaces: None, must_staple };
+            let der = signing_request(&wanted).unwrap();
+            let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+            let extensions = request.requested_extensions().unwrap();
+            let feature = |extension: &ParsedExtension<'_>| match extension {
+                ParsedExtension::UnsupportedExtension { oid } => oid.to_id_string(),
+                _ => String::new(),
+            };
+            let found: Vec<_> = extensions.map(feature).filter(|oid| !oid.is_empty()).collect();
+            (found, memchr::memmem::find(&der, STATUS_REQUEST).is_some())
+        };
+        assert_eq!(features(true), (vec!["1.3.6.1.5.5.7.1.24".to_owned()], true));
+        assert_eq!(features(false).0, Vec::<String>::new());
+    }
 }

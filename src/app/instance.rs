@@ -220,6 +220,7 @@ impl Instance {
             }
             _ => None,
         };
+        tls.staple().await;
         engine.apply(listens).await.map_err(LoadError::from)?;
         // Nothing can fail from here on.
         log::activate(logging);

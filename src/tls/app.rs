@@ -1,6 +1,7 @@
 //! The `tls` and `pki` apps of one configuration, ready to use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,14 +10,15 @@ use rustls::ClientConfig;
 use super::automation::Automation;
 use super::challenges::{self, SharedChallenges};
 use super::issuance::{IssuerContext, Ports};
+use super::ocsp::{self, Stapling};
 use super::placeholder::{expand, server_name};
 use super::policy::Context;
 use super::storage::{self, blocking};
 use super::tickets::Tickets;
 use super::trust_pool::Sources;
 use super::{
-    Authorities, CertificateStore, ClientOptions, ConnectionPolicies, HttpVersions, Modules, SharedStorage,
-    TlsError, TrustPool, TrustStore, client, load,
+    Authorities, Certificate, CertificateStore, ClientOptions, ConnectionPolicies, HttpVersions, Modules,
+    SharedStorage, TlsError, TrustPool, TrustStore, client, load,
 };
 use crate::config;
 use crate::config::pki::Pki;
@@ -26,6 +28,8 @@ use crate::config::tls::ConnectionPolicy;
 const CLEAN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long after the start they are cleaned first.
 const CLEAN_DELAY: Duration = Duration::from_secs(60);
+/// A configuration waits so long for staples that are not stored before it is in force.
+const STAPLES_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often authorities are looked at if there is none.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// However short their certificates live, they are not looked at more often.
@@ -43,6 +47,12 @@ pub struct App {
     challenges: Arc<SharedChallenges>,
     /// How often storages are cleaned; none if they are not.
     clean_interval: Option<Duration>,
+    /// Certificates that the configuration loads, and how they get their staples.
+    loaded: Vec<Arc<Certificate>>,
+    stapling: Arc<Stapling>,
+    staple_interval: Duration,
+    /// Whether all staples have been looked after once.
+    is_stapled: AtomicBool,
     /// Names that the configuration lists to be managed.
     automate: BTreeSet<String>,
     /// The DNS servers of whoever names none.
@@ -75,12 +85,22 @@ impl App {
             })?,
             None => Vec::new(),
         };
-        let store = CertificateStore::default();
+        let stapling = Stapling::new(storage.clone(), config.disable_ocsp_stapling, BTreeMap::new());
+        let mut loaded = Vec::new();
         for (loader, json) in &config.certificates {
-            let loaded = load::load(loader, json, &*storage);
-            store.extend(loaded.map_err(|error| error.at("loading certificates"))?);
+            let by_loader = load::load(loader, json, &*storage);
+            loaded.extend(
+                by_loader.map_err(|error| error.at("loading certificates"))?.into_iter().map(Arc::new),
+            );
         }
+        loaded.iter().for_each(|certificate| stapling.staple_stored(certificate));
+        let store = CertificateStore::default();
+        store.extend_shared(loaded.clone());
         Ok(Self {
+            loaded,
+            stapling: Arc::new(stapling),
+            staple_interval: staple_interval(config),
+            is_stapled: AtomicBool::new(false),
             store: Arc::new(store),
             authorities: Authorities::provision(pki, &storage, &modules.storages)?,
             clean_interval: clean_interval(config),
@@ -132,7 +152,37 @@ impl App {
     /// Keeps certificates and authorities renewed, for as long as it is polled. What may block is done
     /// on the runtime's threads for that.
     pub async fn maintain(self: Arc<Self>) {
-        tokio::join!(self.automation.clone().run(), self.maintain_authorities(), self.keep_storages_clean());
+        tokio::join!(
+            self.automation.clone().run(),
+            self.maintain_authorities(),
+            self.keep_storages_clean(),
+            self.keep_stapled()
+        );
+    }
+
+    /// Gets the staples that are not stored, as far as they are there soon, so that the first handshakes have them;
+    /// [`App::maintain`] gets the rest.
+    pub async fn staple(&self) {
+        // The rest comes later.
+        _ = tokio::time::timeout(STAPLES_TIMEOUT, self.look_after_staples()).await;
+    }
+
+    async fn keep_stapled(&self) {
+        if !self.is_stapled.load(Ordering::Relaxed) {
+            self.look_after_staples().await;
+        }
+        loop {
+            tokio::time::sleep(self.staple_interval).await;
+            self.look_after_staples().await;
+        }
+    }
+
+    async fn look_after_staples(&self) {
+        let mut all = self.automation.to_staple();
+        all.extend(self.loaded.iter().map(|certificate| (certificate.clone(), self.stapling.clone())));
+        ocsp::look_after(all).await;
+        self.is_stapled.store(true, Ordering::Relaxed);
+        self.automation.look_again();
     }
 
     async fn keep_storages_clean(&self) {
@@ -140,7 +190,11 @@ impl App {
         // What is to be served comes first.
         tokio::time::sleep(CLEAN_DELAY).await;
         loop {
-            for storage in self.automation.storages() {
+            let mut storages = self.automation.storages();
+            if !storages.iter().any(|known| Arc::ptr_eq(known, &self.storage)) {
+                storages.push(self.storage.clone());
+            }
+            for storage in storages {
                 if let Err(error) = blocking(move || storage::clean(&*storage, interval)).await {
                     tracing::warn!(target: "tls.storage", %error, "cleaning the storage failed");
                 }
@@ -282,4 +336,9 @@ impl App {
 fn clean_interval(config: &config::tls::App) -> Option<Duration> {
     let said = config.automation.as_ref().and_then(|automation| automation.storage_clean_interval.positive());
     (!config.disable_storage_clean).then(|| said.unwrap_or(CLEAN_INTERVAL))
+}
+
+fn staple_interval(config: &config::tls::App) -> Duration {
+    let said = config.automation.as_ref().and_then(|automation| automation.ocsp_interval.positive());
+    said.unwrap_or(ocsp::INTERVAL).max(LOOK_INTERVAL_MIN)
 }

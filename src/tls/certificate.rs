@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use rustls::SignatureScheme;
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -10,14 +11,23 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::TlsError;
+use super::ocsp::{self, Answer, Status};
 use super::provider::provider;
 
 /// A certificate chain with its key, and what selecting among several needs to know of it.
 #[derive(Debug)]
 pub struct Certificate {
-    /// For rustls.
-    pub(super) key: Arc<CertifiedKey>,
-    /// What it is for, in lower case: its common name, then its subject alternative names.
+    /// For rustls, without a staple.
+    key: Arc<CertifiedKey>,
+    /// The same with one, if there is one; it comes and goes while the certificate is in use.
+    stapled: ArcSwapOption<CertifiedKey>,
+    /// What its authority said of it last.
+    answer: ArcSwapOption<Answer>,
+    /// Whether it names somebody who can be asked whether it is revoked.
+    names_responder: bool,
+    /// The hash of the PEM text that it is stored as, if it is managed.
+    pub(super) bundle: Option<u32>,
+    /// What it is for, in lower case: its common name, then its subject alternative names by their kinds.
     pub(super) names: Vec<Box<str>>,
     /// What the configuration calls it.
     pub(super) tags: Vec<String>,
@@ -75,12 +85,79 @@ impl Certificate {
         tags: Vec<String>,
     ) -> Result<Self, TlsError> {
         let leaf = chain.first().ok_or(rustls::Error::NoCertificatesPresented)?;
-        let (names, facts) = read_leaf(leaf)?;
-        let key = CertifiedKey::from_der(chain, key, provider())?;
-        Ok(Self { key: Arc::new(key), names, tags, facts })
+        let Leaf { names, facts, names_responder } = read_leaf(leaf)?;
+        let key = Arc::new(CertifiedKey::from_der(chain, key, provider())?);
+        let (stapled, answer) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Ok(Self { key, stapled, answer, names_responder, bundle: None, names, tags, facts })
     }
 
-    /// What it is for, in lower case: its common name, then its subject alternative names.
+    /// The same, stored as this PEM text.
+    pub(super) fn stored_as(self, chain_pem: &[u8]) -> Self {
+        Self { bundle: Some(ocsp::fast_hash(chain_pem)), ..self }
+    }
+
+    /// For rustls, with a staple if there is one.
+    pub(super) fn for_handshakes(&self) -> Arc<CertifiedKey> {
+        self.stapled.load_full().unwrap_or_else(|| self.key.clone())
+    }
+
+    /// What its authority said of it last.
+    pub(super) fn answer(&self) -> Option<Arc<Answer>> {
+        self.answer.load_full()
+    }
+
+    /// Notes what its authority says of it, and shows it to clients from now on if it is good.
+    pub(super) fn note(&self, answer: Answer, der: Vec<u8>) {
+        match answer.status {
+            Status::Good => {
+                let stapled = CertifiedKey { ocsp: Some(der), ..CertifiedKey::clone(&self.key) };
+                self.stapled.store(Some(Arc::new(stapled)));
+            }
+            // It would be a lie.
+            Status::Revoked { .. } => self.unstaple(),
+            // What was known holds on.
+            Status::Unknown => return,
+        }
+        self.answer.store(Some(Arc::new(answer)));
+    }
+
+    /// Shows clients nothing of what its authority says.
+    pub(super) fn unstaple(&self) {
+        self.stapled.store(None);
+    }
+
+    /// Whether its authority has taken it back.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.answer.load().as_ref().is_some_and(|answer| matches!(answer.status, Status::Revoked { .. }))
+    }
+
+    /// Whether its authority has taken it back because others have its key.
+    pub(super) fn is_compromised(&self) -> bool {
+        let compromised = Status::Revoked { reason: Some(ocsp::KEY_COMPROMISE) };
+        self.answer.load().as_ref().is_some_and(|answer| answer.status == compromised)
+    }
+
+    /// Whether it names somebody who can be asked whether it is revoked.
+    pub(super) fn names_responder(&self) -> bool {
+        self.names_responder
+    }
+
+    /// How long it is valid in all, in seconds.
+    pub(super) fn lives_for(&self) -> i64 {
+        self.facts.not_after - self.facts.not_before
+    }
+
+    /// Whether it is valid no more at `now`, in seconds since 1970.
+    pub(super) fn has_expired(&self, now: i64) -> bool {
+        self.facts.not_after < now
+    }
+
+    /// The first of its names; there is always one.
+    pub(super) fn first_name(&self) -> &str {
+        self.names.first().map_or("", AsRef::as_ref)
+    }
+
+    /// What it is for, in lower case: its common name, then its subject alternative names by their kinds.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(AsRef::as_ref)
     }
@@ -157,7 +234,14 @@ fn contains(text: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(text, needle).is_some()
 }
 
-fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, Facts), TlsError> {
+/// What is read of a leaf certificate.
+struct Leaf {
+    names: Vec<Box<str>>,
+    facts: Facts,
+    names_responder: bool,
+}
+
+fn read_leaf(leaf: &CertificateDer<'_>) -> Result<Leaf, TlsError> {
     let unreadable = |problem: String| TlsError::Invalid(format!("unreadable certificate: {problem}"));
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| unreadable(error.to_string()))?;
     let names = names_of(&leaf).map_err(unreadable)?;
@@ -172,7 +256,7 @@ fn read_leaf(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, Facts), TlsErr
         not_before: leaf.validity().not_before.timestamp(),
         not_after: leaf.validity().not_after.timestamp(),
     };
-    Ok((names, facts))
+    Ok(Leaf { names, facts, names_responder: ocsp::names_responder(&leaf) })
 }
 
 fn names_of(leaf: &X509Certificate<'_>) -> Result<Vec<Box<str>>, String> {
@@ -187,7 +271,16 @@ fn names_of(leaf: &X509Certificate<'_>) -> Result<Vec<Box<str>>, String> {
         add(common_name.as_str().unwrap_or_default());
     }
     let alternatives = leaf.subject_alternative_name().map_err(|error| error.to_string())?;
-    for name in alternatives.iter().flat_map(|extension| &extension.value.general_names) {
+    let mut alternatives: Vec<_> =
+        alternatives.iter().flat_map(|extension| &extension.value.general_names).collect();
+    // As in Caddy, where the first name is part of names in the storage.
+    alternatives.sort_by_key(|name| match name {
+        GeneralName::DNSName(_) => 0,
+        GeneralName::IPAddress(_) => 1,
+        GeneralName::RFC822Name(_) => 2,
+        _ => 3,
+    });
+    for name in alternatives {
         match name {
             GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => add(name),
             GeneralName::IPAddress(octets) => {

@@ -253,7 +253,7 @@ pub(super) struct Fixed(Arc<CertifiedKey>);
 
 impl Fixed {
     pub(super) fn new(certificate: &Certificate) -> Self {
-        Self(certificate.key.clone())
+        Self(certificate.for_handshakes())
     }
 }
 

@@ -143,7 +143,7 @@ fn own_certificate(
             let loaded =
                 Certificate::from_pem(&read(&certificate)?, &certificate, &read(&key)?, &key, Vec::new());
             let loaded = loaded.map_err(|error| error.at("loading client certificate key pair"))?;
-            Ok(Some(Arc::new(Fixed(loaded.key))))
+            Ok(Some(Arc::new(Fixed(loaded.for_handshakes()))))
         }
         (true, true) if !options.certificate_name.is_empty() => {
             let name = options.certificate_name.to_lowercase();
@@ -295,7 +295,7 @@ impl ResolvesClientCert for Managed {
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let index = self.store.snapshot();
         let suitable = index.named(&self.name).iter().find(|certificate| certificate.suits(schemes));
-        suitable.map(|certificate| certificate.key.clone())
+        suitable.map(|certificate| certificate.for_handshakes())
     }
 
     fn has_certs(&self) -> bool {

@@ -73,6 +73,8 @@ pub struct Order {
     pub attempt: u32,
     /// The certificate that the new one follows, if there is one.
     pub replaces: Option<Arc<Certificate>>,
+    /// Whether it shall tell clients to insist on an OCSP staple (RFC 7633).
+    pub must_staple: bool,
 }
 
 /// A private key in PEM. It is never shown, and wiped when it is dropped.

@@ -20,6 +20,7 @@ pub mod issuance;
 mod load;
 mod matcher;
 mod modules;
+mod ocsp;
 pub mod on_demand;
 mod placeholder;
 mod policy;
@@ -44,6 +45,8 @@ pub use error::TlsError;
 pub use internal::internal_issuer;
 pub use matcher::Ends;
 pub use modules::{Modules, schemas};
+#[cfg(test)]
+pub(crate) use ocsp::testing as ocsp_testing;
 pub use placeholder::expand;
 pub use policy::{ConnectionPolicies, HttpVersions, Selected};
 pub use provider::{is_cipher_suite, is_curve, is_protocol_version, provider};
@@ -54,6 +57,6 @@ pub use storage::{
 };
 pub use store::CertificateStore;
 #[cfg(test)]
-pub(crate) use testing::careless_client;
+pub(crate) use testing::{careless_client, curious_client};
 pub use trust_pool::TrustPool;
 pub use trust_store::{TrustError, TrustStore};

@@ -150,7 +150,7 @@ impl ResolvesServerCert for Resolver {
         if chosen.is_none() {
             tracing::debug!(server_name = hello.server_name(), "no certificate for this server name");
         }
-        chosen.map(|certificate| certificate.key.clone())
+        chosen.map(|certificate| certificate.for_handshakes())
     }
 }
 

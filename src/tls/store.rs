@@ -73,7 +73,8 @@ impl CertificateStore {
     }
 
     /// Adds many at once.
-    pub fn extend(&self, certificates: impl IntoIterator<Item = Certificate>) {
+    #[cfg(test)]
+    pub(super) fn extend(&self, certificates: impl IntoIterator<Item = Certificate>) {
         self.extend_shared(certificates.into_iter().map(Arc::new).collect());
     }
 

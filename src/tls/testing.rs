@@ -1,6 +1,6 @@
 //! Handshakes in memory, for tests: no socket, no clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -13,16 +13,21 @@ use super::{ConnectionPolicies, Ends, Selected, provider};
 
 /// Takes any certificate.
 pub(super) fn careless_verifier() -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Careless)
+    Arc::new(Careless::default())
 }
 
 /// A client that takes any certificate.
 pub(crate) fn careless_client() -> ClientConfig {
+    curious_client(Arc::default())
+}
+
+/// A client that takes any certificate, and tells which staple it was shown last.
+pub(crate) fn curious_client(staple: Arc<Mutex<Vec<u8>>>) -> ClientConfig {
     ClientConfig::builder_with_provider(provider().clone())
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(careless_verifier())
+        .with_custom_certificate_verifier(Arc::new(Careless { staple }))
         .with_no_client_auth()
 }
 
@@ -63,8 +68,10 @@ fn feed(mut bytes: &[u8], mut read: impl FnMut(&mut &[u8]) -> std::io::Result<us
     }
 }
 
-#[derive(Debug)]
-struct Careless;
+#[derive(Debug, Default)]
+struct Careless {
+    staple: Arc<Mutex<Vec<u8>>>,
+}
 
 impl ServerCertVerifier for Careless {
     fn verify_server_cert(
@@ -72,9 +79,10 @@ impl ServerCertVerifier for Careless {
         _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
-        _: &[u8],
+        staple: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        *self.staple.lock().unwrap() = staple.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

@@ -22,6 +22,7 @@ mod hostile;
 mod images;
 mod laws;
 mod logs;
+mod ocsp;
 mod proxy;
 mod readme;
 mod redis;

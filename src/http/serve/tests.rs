@@ -7,6 +7,7 @@ mod http3_frames;
 mod http3_handshakes;
 mod leaving;
 mod relay;
+mod stapled;
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};

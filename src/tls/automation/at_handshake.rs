@@ -72,6 +72,11 @@ impl Handshakes {
         }
     }
 
+    /// All that is at hand, by name.
+    pub(super) fn for_each_held(&self, mut look: impl FnMut(&str, &Held)) {
+        self.lock().held.iter().for_each(|(name, held)| look(name, held));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,10 +215,13 @@ impl Automation {
             move || Ok(policy.stored(&own).or_else(|| policy.stored(&wildcard?)))
         });
         let stored = stored.await.map_err(Failure::Storage)?;
-        let old = match stored {
-            Some(held) if !policy.is_due(&held, now()) => return Ok(held),
-            old => old,
-        };
+        // More may be known of one that is at hand, such as that it is revoked.
+        let at_hand = self.handshakes.lock().held.get(name).cloned();
+        let old = stored.map(|stored| at_hand.filter(|held| held.is_same(&stored)).unwrap_or(stored));
+        if let Some(held) = old.as_ref().filter(|held| !policy.is_due(held, now())) {
+            policy.stapling.staple_first(&held.certificate).await;
+            return Ok(held.clone());
+        }
         let _turn = self.orders.acquire().await;
         policy
             .get(name, 0, old.clone())

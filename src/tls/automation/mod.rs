@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 
 use super::challenges::SharedChallenges;
 use super::issuance::IssuerContext;
+use super::ocsp::Stapling;
 use super::on_demand::{self, Permission};
 use super::store::wildcards_of;
-use super::{CertificateStore, Modules, SharedStorage, TlsError};
+use super::{Certificate, CertificateStore, Modules, SharedStorage, TlsError};
 use crate::config;
 use crate::config::ModuleJson;
 use crate::config::subject::{is_ip, qualifies_for_public_certificate};
@@ -305,6 +306,25 @@ impl Automation {
         };
         let soonest = self.lock().values().filter_map(until_due).min();
         soonest.map_or(self.interval, Duration::from_secs).min(self.interval).max(LOOK_INTERVAL_MIN)
+    }
+
+    /// All certificates that there are now, with how they get their staples.
+    pub(super) fn to_staple(&self) -> Vec<(Arc<Certificate>, Arc<Stapling>)> {
+        let stapled = |held: &Held, policy: &Policy| (held.certificate.clone(), policy.stapling.clone());
+        let mut all: Vec<_> = self
+            .lock()
+            .values()
+            .filter_map(|entry| Some(stapled(entry.held.as_ref()?, &entry.policy)))
+            .collect();
+        self.handshakes.for_each_held(|name, held| {
+            all.extend(self.policy_for(name).map(|policy| stapled(held, policy)));
+        });
+        all
+    }
+
+    /// Looks again at what is due: a certificate may have been revoked.
+    pub(super) fn look_again(&self) {
+        self.changed.notify_one();
     }
 
     /// The storages in which certificates are kept, each once.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::authority::{KeyType, is_due};
 use super::super::certificate::{chain_from_pem, key_from_pem};
 use super::super::issuance::{self, IssueError, Issued, Issuer, IssuerContext, IssuerTypes, KeyPem, Order};
+use super::super::ocsp::Stapling;
 use super::super::on_demand::{self, CertificateManager};
 use super::super::placeholder::{expand, server_name};
 use super::super::renewal_info::RenewalInfo;
@@ -42,6 +43,9 @@ pub(super) struct Policy {
     /// Who has certificates ready at handshakes.
     pub(super) managers: Vec<Arc<dyn CertificateManager>>,
     pub(super) storage: SharedStorage,
+    /// Whether certificates shall tell clients to insist on a staple.
+    must_staple: bool,
+    pub(super) stapling: Arc<Stapling>,
 }
 
 /// A certificate that is managed.
@@ -59,9 +63,6 @@ impl Policy {
         context: &IssuerContext<'_>,
         modules: &Modules,
     ) -> Result<Self, TlsError> {
-        if config.must_staple || !config.ocsp_overrides.is_empty() {
-            return Err(TlsError::Invalid("must_staple and ocsp_overrides are not supported".to_owned()));
-        }
         let own = match &config.storage {
             Some(json) => Some(storage::open(json, &modules.storages)?),
             None => None,
@@ -69,6 +70,9 @@ impl Policy {
         let context = IssuerContext { storage: own.as_ref().unwrap_or(context.storage), ..*context };
         let ratio = config.renewal_window_ratio;
         let managers = on_demand::managers(&config.get_certificate, modules, &context)?;
+        let storage = context.storage.clone();
+        let overrides = config.ocsp_overrides.clone();
+        let stapling = Stapling::new(storage.clone(), config.disable_ocsp_stapling, overrides);
         Ok(Self {
             subjects: config.subjects.iter().map(|subject| server_name(&expand(subject))).collect(),
             issuers: issuers(config, &context, &modules.issuers)?,
@@ -77,7 +81,9 @@ impl Policy {
             reuse_keys: config.reuse_private_keys,
             on_demand: config.on_demand || !managers.is_empty(),
             managers,
-            storage: context.storage.clone(),
+            storage,
+            must_staple: config.must_staple,
+            stapling: Arc::new(stapling),
         })
     }
 
@@ -129,18 +135,17 @@ impl Policy {
         let data = self.storage.load_if_there(&json)?.unwrap_or_default();
         let data: Value = serde_json::from_slice(&data).unwrap_or_default();
         let info = serde_json::from_value(data["issuer_data"]["renewal_info"].clone()).ok();
-        let (chain, key) = (chain_from_pem(&chain, &crt)?, key_from_pem(&key_pem, &key)?);
-        let certificate = Certificate::from_der(chain, key, Vec::new())?;
+        let (parsed, key) = (chain_from_pem(&chain, &crt)?, key_from_pem(&key_pem, &key)?);
+        let certificate = Certificate::from_der(parsed, key, Vec::new())?.stored_as(&chain);
         issuer.recognize(&certificate)?;
+        self.stapling.staple_stored(&certificate);
         Ok(Some(Held { certificate: Arc::new(certificate), info, issuer: issuer.clone() }))
     }
 
     /// Issues and stores a certificate if the first issuer needs to wait for nobody. It may block.
     pub(super) fn issue_at_once(&self, name: &str) -> Option<Result<Held, TlsError>> {
         let issuer = self.issuers.first()?;
-        let order = || -> Result<Order, TlsError> {
-            Ok(Order { subject: name.to_owned(), key: self.key(name)?, attempt: 0, replaces: None })
-        };
+        let order = || -> Result<Order, TlsError> { Ok(self.order(name, self.key(name)?, 0, None)) };
         let order = match order() {
             Ok(order) => order,
             Err(error) => return Some(Err(error)),
@@ -167,7 +172,9 @@ impl Policy {
         let getting = tokio::spawn(async move {
             let getting = policy.get_locked(&name, attempt, old);
             let timeout = IssueError::new("it took too long");
-            tokio::time::timeout(ORDER_TIMEOUT, getting).await.unwrap_or(Err(timeout))
+            let held = tokio::time::timeout(ORDER_TIMEOUT, getting).await.unwrap_or(Err(timeout))?;
+            policy.stapling.staple_first(&held.certificate).await;
+            Ok(held)
         });
         getting.await.unwrap_or_else(|_| Err(TlsError::BrokeOff.into()))
     }
@@ -180,10 +187,20 @@ impl Policy {
     ) -> Result<Held, IssueError> {
         let _lease = Lease::acquire(&self.storage, &format!("{LOCK_PREFIX}{name}")).await?;
         let (policy, owned) = (self.clone(), name.to_owned());
-        let (stored, key) = blocking(move || Ok((policy.stored(&owned), policy.key(&owned)?))).await?;
+        let replaced = old.clone();
+        let (stored, key) = blocking(move || {
+            let stored = policy.stored(&owned);
+            if let Some(old) =
+                replaced.filter(|old| stored.as_ref().is_some_and(|stored| stored.is_same(old)))
+            {
+                policy.retire_key(&old, &owned);
+            }
+            Ok((stored, policy.key(&owned)?))
+        })
+        .await?;
         if let Some(stored) = stored
             && !self.is_due(&stored, now())
-            && !old.as_ref().is_some_and(|old| old.certificate.facts == stored.certificate.facts)
+            && !old.as_ref().is_some_and(|old| old.is_same(&stored))
         {
             tracing::info!(target: "tls.obtain", name, "another instance has got the certificate");
             return Ok(stored);
@@ -191,12 +208,7 @@ impl Policy {
         let mut last = IssueError::new("no issuer is configured");
         for issuer in &self.issuers {
             let replaces = old.as_ref().filter(|old| old.issuer.key() == issuer.key());
-            let order = Order {
-                subject: name.to_owned(),
-                key: key.clone(),
-                attempt,
-                replaces: replaces.map(|old| old.certificate.clone()),
-            };
+            let order = self.order(name, key.clone(), attempt, replaces.map(|old| old.certificate.clone()));
             match issuer.issue(&order).await {
                 Ok(issued) => {
                     let (policy, issuer, name) = (self.clone(), issuer.clone(), name.to_owned());
@@ -211,6 +223,33 @@ impl Policy {
             }
         }
         Err(last)
+    }
+
+    fn order(&self, name: &str, key: KeyPem, attempt: u32, replaces: Option<Arc<Certificate>>) -> Order {
+        Order { subject: name.to_owned(), key, attempt, replaces, must_staple: self.must_staple }
+    }
+
+    /// Puts a key that others have where nobody uses it any more, as Caddy does.
+    fn retire_key(&self, old: &Held, name: &str) {
+        if !old.certificate.is_compromised() {
+            return;
+        }
+        let [_, key, _] = keys(old.issuer.key(), name);
+        let retire = || -> Result<(), TlsError> {
+            let Some(pem) = self.storage.load_if_there(&key)? else { return Ok(()) };
+            let kept = self.storage.store(&format!("{key}.compromised"), &pem);
+            // Better to lose it than to use it again.
+            self.storage.delete(&key)?;
+            kept
+        };
+        match retire() {
+            Ok(()) => {
+                tracing::info!(target: "tls.ocsp", name, key, "removed certificate's compromised private key from use")
+            }
+            Err(error) => {
+                tracing::error!(target: "tls.ocsp", name, key, %error, "could not remove compromised private key from use")
+            }
+        }
     }
 
     /// The key for a new certificate: the old one if it is to be used again.
@@ -236,7 +275,7 @@ impl Policy {
         let [crt, key, json] = keys(issuer.key(), name);
         let (chain, key_text) = (issued.chain_pem.as_bytes(), key_pem.as_str().as_bytes());
         // What can't be used is not stored.
-        let certificate = Certificate::from_pem(chain, &crt, key_text, &key, Vec::new())?;
+        let certificate = Certificate::from_pem(chain, &crt, key_text, &key, Vec::new())?.stored_as(chain);
         self.storage.store(&key, key_text)?;
         self.storage.store(&crt, chain)?;
         self.storage.store(&json, resource(name, &issued.data).as_bytes())?;
@@ -246,6 +285,9 @@ impl Policy {
 
     pub(super) fn is_due(&self, held: &Held, now: i64) -> bool {
         let facts = &held.certificate.facts;
+        if held.certificate.is_revoked() {
+            return true;
+        }
         match held.wished() {
             Some(selected) => {
                 selected <= now || is_due(facts.not_before, facts.not_after, EMERGENCY_RATIO, now)
@@ -259,6 +301,9 @@ impl Policy {
         let facts = &held.certificate.facts;
         let left =
             |ratio: f64| facts.not_after - ((facts.not_after - facts.not_before) as f64 * ratio) as i64;
+        if held.certificate.is_revoked() {
+            return facts.not_before;
+        }
         match held.wished() {
             Some(selected) => selected.min(left(EMERGENCY_RATIO)),
             None => left(self.renewal_ratio),
@@ -304,6 +349,11 @@ impl Policy {
 }
 
 impl Held {
+    /// Whether it is the same certificate, though it may have been loaded another time.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.certificate.facts == other.certificate.facts
+    }
+
     /// When its authority would like it to be renewed, in seconds since 1970. A time before it began makes no sense.
     fn wished(&self) -> Option<i64> {
         let wished = self.info.as_ref().and_then(RenewalInfo::selected);

@@ -9,6 +9,7 @@ use super::super::{App, Authorities, FileStorage, SharedStorage, internal_issuer
 use super::*;
 
 mod at_handshake;
+mod revoked;
 mod waiting;
 
 pub(in super::super) static INTERNAL: IssuerType = IssuerType { id: "internal", provision: internal_issuer };
@@ -254,12 +255,4 @@ fn automate_lists_names() {
     app.automate(Some(&config), &names(&["a.test"]), Ports::default()).unwrap();
     assert!(app.has_certificate_for("localhost") && app.has_certificate_for("a.test"));
     assert!(!app.has_certificate_for("b.test"));
-}
-
-#[test]
-fn what_needs_stapling_is_refused_by_name() {
-    for policy in [json!({"must_staple": true}), json!({"ocsp_overrides": {"http://a": "http://b"}})] {
-        let error = Fixture::new().automation(json!([policy]), &[]).err().unwrap().to_string();
-        assert!(error.contains("must_staple and ocsp_overrides"), "{error}");
-    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Storage;
-use crate::tls::TlsError;
+use crate::tls::{TlsError, ocsp};
 
 /// A certificate stays so long after it has expired, as in Caddy.
 const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -19,8 +19,8 @@ const LOCK: &str = "storage_clean";
 const LAST: &str = "last_clean.json";
 const CERTIFICATES: &str = "certificates";
 
-/// Removes certificates that have expired long ago, with their keys; unless another instance is at it, or the storage
-/// was cleaned within `interval`. How many there were.
+/// Removes certificates that have expired long ago, with their keys, and staples that have; unless another instance is at it, or the storage
+/// was cleaned within `interval`. How many certificates there were.
 ///
 /// # Errors
 /// [`TlsError`] if the storage can't be read or written.
@@ -29,13 +29,21 @@ pub(in super::super) fn clean(storage: &dyn Storage, interval: Duration) -> Resu
 }
 
 fn clean_at(storage: &dyn Storage, interval: Duration, now: SystemTime) -> Result<usize, TlsError> {
-    let keys = storage.keys(CERTIFICATES)?;
-    if keys.is_empty() {
+    let (keys, staples) = (storage.keys(CERTIFICATES)?, storage.keys(ocsp::FOLDER)?);
+    if keys.is_empty() && staples.is_empty() {
         return Ok(0);
     }
     let Some(_lock) = storage.try_lock(LOCK)? else { return Ok(0) };
     if last(storage)?.is_some_and(|last| now < last + interval) {
         return Ok(0);
+    }
+    for key in &staples {
+        let Some(staple) = storage.load_if_there(key)? else { continue };
+        // One without an end is asked for again each time.
+        let ends = ocsp::end_of_stored(&staple).ok().flatten();
+        if ends.and_then(since_epoch).is_none_or(|ends| ends < now) {
+            storage.delete(key)?;
+        }
     }
     let mut removed = 0;
     for key in keys.iter().filter(|key| key.ends_with(".crt")) {
@@ -72,8 +80,11 @@ fn last(storage: &dyn Storage) -> Result<Option<SystemTime>, TlsError> {
 fn not_after(text: &[u8]) -> Option<SystemTime> {
     let der = CertificateDer::from_pem_slice(text).ok()?;
     let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    since_epoch(certificate.validity().not_after.timestamp())
+}
+
+fn since_epoch(seconds: i64) -> Option<SystemTime> {
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
 #[cfg(test)]
@@ -124,6 +135,21 @@ mod tests {
         assert_eq!(clean_at(&storage, Duration::ZERO, now).unwrap(), 0);
         drop(lock);
         assert_eq!(clean_at(&storage, Duration::ZERO, now).unwrap(), 1);
+    }
+
+    #[test]
+    fn staples_go_when_they_have_ended() {
+        let authority = ocsp::testing::Authority::new();
+        let folder = tempfile::tempdir().unwrap();
+        let storage = FileStorage::new(folder.path());
+        let says = ocsp::testing::Says::good();
+        storage.store("ocsp/a.test-1", &authority.answer_about("a.test", &says)).unwrap();
+        storage.store("ocsp/b.test-2", b"nonsense").unwrap();
+        let now = SystemTime::now();
+        assert_eq!(clean_at(&storage, Duration::ZERO, now).unwrap(), 0);
+        assert_eq!(storage.keys("ocsp").unwrap(), ["ocsp/a.test-1"]);
+        clean_at(&storage, Duration::ZERO, now + DAY * 2).unwrap();
+        assert!(storage.keys("ocsp").unwrap().is_empty());
     }
 
     #[test]
