@@ -1,19 +1,12 @@
 //! Which chain to take where an authority offers several for one certificate (RFC 8555 section 7.4.2).
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde_json::json;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::account::Known;
 use super::client::Carrier;
+use super::message;
 use crate::config;
 
 /// An authority that offers more chains is not asked for all of them.
@@ -104,23 +97,8 @@ fn origin(address: &str) -> Option<(String, String)> {
 /// Asks for what is at an address by a signed message without content (RFC 8555 section 6.3).
 async fn other(known: &Known, carrier: &Carrier, address: &str) -> Option<String> {
     let nonce = carrier.seen().nonce?;
-    let header = json!({"alg": "ES256", "kid": known.location, "nonce": nonce, "url": address});
-    let protected = URL_SAFE_NO_PAD.encode(header.to_string());
-    let signer =
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, known.key.secret_pkcs8_der()).ok()?;
-    let signature = signer.sign(&SystemRandom::new(), format!("{protected}.").as_bytes()).ok()?;
-    let body = json!({
-        "protected": protected,
-        "payload": "",
-        "signature": URL_SAFE_NO_PAD.encode(signature.as_ref()),
-    });
-    let mut request = Request::new(Bytes::from(body.to_string()));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = address.parse().ok()?;
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jose+json"));
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/pem-certificate-chain"));
-    let answer = carrier.client().send(request).await.ok()?;
-    carrier.note(answer.headers());
+    let answer = message::post(known, carrier, (address, &nonce), "", "application/pem-certificate-chain");
+    let answer = answer.await.ok()?;
     let chain =
         answer.status().is_success().then(|| String::from_utf8(answer.into_body().to_vec()).ok())??;
     (!issuers_of(&chain).is_empty()).then_some(chain)

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use instant_acme::{CertificateIdentifier, Error};
-use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -57,6 +56,8 @@ pub struct Settings {
     pub account_key: Option<KeyPem>,
     /// The account that it knows us by already.
     pub external_account: Option<ExternalAccount>,
+    /// How long certificates shall be valid; zero leaves that to it.
+    pub lifetime: Duration,
     /// How long it may take to look, or to sign; zero means five minutes.
     pub timeout: Duration,
     /// The port at which its requests for port 80 reach us; `None` if it shall not be shown anything there.
@@ -95,15 +96,11 @@ pub struct AcmeIssuer {
 }
 
 impl AcmeIssuer {
-    /// An issuer by these settings, which speaks with its authority as `tls` says.
+    /// An issuer by these settings, which speaks with its authority through `client`.
     ///
     /// # Errors
     /// [`TlsError::Invalid`] for an address that makes no sense, or would be asked without TLS.
-    pub fn new(
-        mut settings: Settings,
-        storage: SharedStorage,
-        tls: Arc<ClientConfig>,
-    ) -> Result<Self, TlsError> {
+    pub fn new(mut settings: Settings, storage: SharedStorage, client: Client) -> Result<Self, TlsError> {
         if settings.directory.is_empty() {
             settings.directory = DEFAULT_DIRECTORY.to_owned();
         }
@@ -125,7 +122,7 @@ impl AcmeIssuer {
             folder: folder(&key),
             key,
             storage,
-            client: Client::new(tls),
+            client,
             second_is_better: AtomicBool::new(false),
             settings,
         })

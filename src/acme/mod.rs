@@ -17,6 +17,7 @@ mod client;
 pub mod dns01;
 mod issuer;
 mod listener;
+mod message;
 mod order;
 mod pace;
 pub mod server;

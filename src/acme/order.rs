@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use instant_acme::{
-    AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
+    AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, OrderStatus,
+    Problem, RetryPolicy,
 };
+use jiff::Timestamp;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, SanType};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,6 +18,7 @@ use super::chains;
 use super::client::Carrier;
 use super::dns01::{Dns01, DnsError, Presented};
 use super::issuer::{AcmeIssuer, PROBLEM_CHARS_MAX, explain};
+use super::message;
 use super::show::{self, Way, show};
 use crate::tls::issuance::{IssueError, Issued, Order};
 use crate::tls::{TlsError, challenges};
@@ -150,6 +153,9 @@ impl Attempt<'_> {
         let replaced = replaced.and_then(|old| old.chain().first()?.try_into().ok());
         let account = &self.known.account;
         let failed = |error| OrderError::new("making an order", error, self.carrier);
+        if !settings.lifetime.is_zero() {
+            return self.begin_with_lifetime(replaced).await.map_err(failed);
+        }
         if let Some(replaced) = replaced {
             match account.new_order(&plain().replaces(replaced)).await {
                 Ok(order) => return Ok(order),
@@ -161,6 +167,36 @@ impl Attempt<'_> {
             }
         }
         account.new_order(&plain()).await.map_err(failed)
+    }
+
+    /// Makes an order that says how long the certificate shall be valid, which the protocol's crate does not.
+    async fn begin_with_lifetime(
+        &self,
+        replaced: Option<CertificateIdentifier<'_>>,
+    ) -> Result<instant_acme::Order, Error> {
+        let settings = self.issuer.settings();
+        let ends = i64::try_from(settings.lifetime.as_secs()).unwrap_or(i64::MAX);
+        let ends = Timestamp::from_second(Timestamp::now().as_second().saturating_add(ends))
+            .map_err(|error| Error::Other(format!("lifetime: {error}").into()))?;
+        let mut content = json!({"identifiers": [named(&self.wanted.subject)], "notAfter": ends.to_string()});
+        if !settings.profile.is_empty() {
+            content["profile"] = json!(settings.profile);
+        }
+        let plain = content.clone();
+        let is_replacing = replaced.is_some();
+        if let Some(replaced) = replaced {
+            content["replaces"] = json!(replaced);
+        }
+        let made = match message::new_order(self.known, self.carrier, self.directory, content).await {
+            // It does not know that certificate.
+            Err(Error::Api(problem))
+                if is_replacing && problem.status.is_some_and(|status| matches!(status, 404 | 409)) =>
+            {
+                message::new_order(self.known, self.carrier, self.directory, plain).await?
+            }
+            made => made?,
+        };
+        self.known.account.order(made).await
     }
 
     /// Shows everything that the authority wants to see, and tells it to look.

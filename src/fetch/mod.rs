@@ -5,18 +5,27 @@
 //! redirects, since none of those who are asked has a reason to send us elsewhere. What clients ask
 //! goes another way (`http::upstream`).
 
+mod connect;
+mod environment;
+mod forward_proxy;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::USER_AGENT;
+use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
+
+pub use connect::Proxies;
+pub use forward_proxy::{ForwardProxy, Wire};
+
+use connect::{Connector, Route};
 
 /// Connecting must be done within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -36,7 +45,8 @@ pub const AGENT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
 /// Asks by HTTP/1.1 or HTTP/2, with or without TLS, and keeps connections for a while.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    inner: legacy::Client<HttpsConnector<Connector>, Full<Bytes>>,
+    route: Route,
     timeout: Duration,
     answer_bytes_max: usize,
 }
@@ -63,22 +73,25 @@ pub enum FetchError {
 }
 
 impl Client {
-    /// A client that speaks TLS as `tls` says, whose ALPN protocols must be empty.
+    /// A client that speaks TLS as `tls` says, whose ALPN protocols must be empty. It goes by the proxy that the
+    /// environment names.
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self::speaking(tls, false)
+        Self::by(Proxies::Environment, tls)
+    }
+
+    /// The same by other proxies.
+    pub fn by(proxies: Proxies, tls: Arc<ClientConfig>) -> Self {
+        Self::speaking(proxies, tls, false)
     }
 
     /// The same; without TLS it speaks HTTP/2 only if it speaks nothing else.
-    fn speaking(tls: Arc<ClientConfig>, only_http_2: bool) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
+    fn speaking(proxies: Proxies, tls: Arc<ClientConfig>, only_http_2: bool) -> Self {
+        let route = Route::new(proxies, &tls);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(ClientConfig::clone(&tls))
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(connector);
+            .wrap_connector(Connector::new(route.clone()));
         let inner = legacy::Client::builder(TokioExecutor::new())
             .http2_only(only_http_2)
             .timer(TokioTimer::new())
@@ -88,10 +101,11 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)
             .build(connector);
-        Self { inner, timeout: EXCHANGE_TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX }
+        Self { inner, route, timeout: EXCHANGE_TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX }
     }
 
-    /// A client for what is at one address. Without TLS there it needs to trust nobody, and `tls` is not asked whom.
+    /// A client for what is at one address. Without TLS there it needs to trust nobody, and `tls` is not asked whom;
+    /// so it trusts no proxy either that is spoken with over TLS.
     ///
     /// # Errors
     /// That of `tls`.
@@ -107,7 +121,10 @@ impl Client {
         address: &str,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>,
     ) -> Result<Self, E> {
-        Ok(Self::speaking(trust(address, tls)?, true))
+        let tls = trust(address, tls)?;
+        // A proxy that reads requests itself speaks HTTP/1.
+        let proxies = if is_plain(address) { Proxies::Direct } else { Proxies::Environment };
+        Ok(Self::speaking(proxies, tls, true))
     }
 
     /// The same with another deadline for each exchange.
@@ -138,6 +155,14 @@ impl Client {
     /// [`FetchError`]; an answer with a status of failure is none.
     pub async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
         request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        if request.uri().scheme() == Some(&Scheme::HTTP)
+            && let Some(proxy) = self.route.proxy_for(request.uri()).filter(|proxy| proxy.reads_requests())
+            && let Some(authorization) = proxy.authorization()
+            && let Ok(mut value) = HeaderValue::from_bytes(authorization)
+        {
+            value.set_sensitive(true);
+            request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+        }
         let exchange = async {
             let answer = self.inner.request(request.map(Full::new)).await;
             let (mut parts, body) = answer.map_err(|error| FetchError::Exchange(chain(&error)))?.into_parts();
@@ -157,8 +182,12 @@ fn trust<E>(
     address: &str,
     tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>,
 ) -> Result<Arc<ClientConfig>, E> {
-    let is_plain = address.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    if is_plain { Ok(trusting_nobody()) } else { tls() }
+    if is_plain(address) { Ok(trusting_nobody()) } else { tls() }
+}
+
+/// Whether no TLS is spoken at an address.
+fn is_plain(address: &str) -> bool {
+    address.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
 }
 
 /// How to speak TLS with nobody at all.
@@ -235,9 +264,45 @@ mod tests {
         assert_eq!(answer.headers()["x-a"], "b");
     }
 
+    /// What a proxy at `scheme` gets to read when `url` is asked for by it; it says first what `tunnel` says.
+    fn read_by_proxy(scheme: &str, url: &str) -> (String, Result<Response<Bytes>, FetchError>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let proxy = format!("{scheme}://u:p@{}", listener.local_addr().unwrap());
+            let proxy = ForwardProxy::parse(&proxy, || Err("no TLS here")).unwrap();
+            let client = Client::by(Proxies::Fixed(Arc::new(proxy)), trusting_nobody());
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 1024];
+                let length = stream.read(&mut head).await.unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+                stream.write_all(answer).await.unwrap();
+                String::from_utf8_lossy(&head[..length]).to_lowercase()
+            };
+            tokio::join!(serve, client.get(url))
+        })
+    }
+
+    #[test]
+    fn a_proxy_reads_what_is_in_the_clear_and_opens_tunnels() {
+        let (head, answer) = read_by_proxy("http", "http://nowhere.test/a");
+        assert_eq!(&answer.unwrap().body()[..], b"hi");
+        assert!(head.starts_with("get http://nowhere.test/a http/1.1\r\n"), "{head}");
+        assert!(head.contains("proxy-authorization: basic dtpw\r\n"), "{head}");
+        // What follows in the tunnel is TLS, which the proxy does not speak.
+        let (head, answer) = read_by_proxy("http", "https://nowhere.test/a");
+        assert!(answer.is_err());
+        assert!(head.starts_with("connect nowhere.test:443 http/1.1\r\n"), "{head}");
+        assert!(head.contains("proxy-authorization: basic dtpw\r\n"), "{head}");
+        let (greeting, answer) = read_by_proxy("socks5", "http://nowhere.test/a");
+        assert!(answer.is_err());
+        assert_eq!(greeting.as_bytes(), [5, 2, 0, 2]);
+    }
+
     #[test]
     fn answers_have_bounds() {
-        let small = Client { answer_bytes_max: 4, ..client() };
+        let small = client().with_answer_max(4);
         let error = answered(&small, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap_err();
         assert!(matches!(error, FetchError::Answer(_)), "{error}");
         let hasty = client().with_timeout(Duration::from_millis(50));

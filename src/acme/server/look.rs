@@ -55,8 +55,9 @@ impl Looker {
     pub fn new(resolver: Resolver, ports: Ports) -> Result<Self, TlsError> {
         // Whoever answers is not believed for its certificate (RFC 8555 section 8.3, RFC 8737 section 3).
         let careless = own_client_config(Trust::Anybody)?;
-        let client =
-            fetch::Client::new(careless.clone()).with_timeout(TIMEOUT).with_answer_max(ANSWER_BYTES_MAX);
+        let client = fetch::Client::by(fetch::Proxies::Direct, careless.clone())
+            .with_timeout(TIMEOUT)
+            .with_answer_max(ANSWER_BYTES_MAX);
         let mut tls = ClientConfig::clone(&careless);
         tls.alpn_protocols = vec![ACME_TLS.to_vec()];
         Ok(Self { client, tls: Arc::new(tls), ports, resolver })

@@ -142,6 +142,12 @@ async fn handshake(dial: &Dial, tls: &TlsDial, io: UpstreamIo) -> Result<Upstrea
     Ok(UpstreamIo::Tls(Box::new(stream)))
 }
 
+impl From<Box<TlsStream<Self>>> for UpstreamIo {
+    fn from(stream: Box<TlsStream<Self>>) -> Self {
+        Self::Tls(stream)
+    }
+}
+
 impl UpstreamIo {
     /// The connection without its clock, for looks that don't wait.
     pub(super) fn untimed(&mut self) -> &mut Self {

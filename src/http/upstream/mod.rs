@@ -5,7 +5,6 @@ mod dial;
 mod encode;
 mod error;
 pub mod fastcgi;
-mod forward_proxy;
 mod h1;
 mod h2;
 #[cfg(any(test, fuzzing))]
@@ -34,7 +33,6 @@ use tokio::io::AsyncWrite as _;
 pub use dial::{Dial, TlsDial, UpstreamIo};
 pub(super) use encode::field as write_field;
 pub use error::{UpstreamError, UpstreamErrorKind};
-pub use forward_proxy::ForwardProxy;
 pub use h1::UpstreamBody;
 
 pub use proxy_header::ProxyVersion;
@@ -45,6 +43,7 @@ use upload::{BodyLength, Upload};
 
 use super::{Body, Response};
 use crate::dns::Resolver;
+use crate::fetch::ForwardProxy;
 
 /// So many interim answers (1xx) may come before the real one.
 const INTERIM_MAX: usize = 32;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use super::{DNS_OPTIONS, NAMESPACE, dns_challenge, dns_option, dns_provider};
@@ -9,8 +10,8 @@ use crate::acme::dns01::Dns01;
 use crate::acme::{self, Settings};
 use crate::adapt::{Cursor, Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::tls::{AcmeIssuer, Challenges, ExternalAccount, ISSUER_TAG, PortChallenge};
-use crate::config::{Duration, ModuleJson};
-use crate::fetch::Client;
+use crate::config::{Duration, ModuleJson, NETWORK_PROXIES, NETWORK_PROXY_TAG, NetworkProxyUrl};
+use crate::fetch::{Client, ForwardProxy, Proxies};
 use crate::module::Module;
 use crate::modules::dns_providers;
 use crate::modules::options::preferred_chains;
@@ -85,13 +86,6 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
 /// Makes the issuer that a module's JSON describes.
 fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn Issuer>, TlsError> {
     let config: AcmeIssuer = json.decode(ISSUER_TAG)?;
-    let unsupported = |what: &str| Err(TlsError::Invalid(format!("{what} is not supported")));
-    if config.certificate_lifetime != Duration::ZERO {
-        return unsupported("asking for another lifetime ('lifetime')");
-    }
-    if config.network_proxy.is_some() {
-        return unsupported("asking through a proxy ('network_proxy')");
-    }
     let challenges = config.challenges.clone().unwrap_or_default();
     let port = |said: Option<&PortChallenge>, default| match said {
         Some(said) if said.disabled => None,
@@ -112,6 +106,8 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn I
         }
         None => None,
     };
+    let tls = context.client_config(&config.trusted_roots_pem_files)?;
+    let proxies = config.network_proxy.as_ref().map(|proxy| network_proxy(proxy, &tls)).transpose()?;
     let settings = Settings {
         directory: expand(&config.ca).into_owned(),
         test_directory: expand(&config.test_ca).into_owned(),
@@ -119,6 +115,7 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn I
         profile: config.profile,
         account_key: account_key.map(|key| KeyPem::new(key.into_owned())),
         external_account: external,
+        lifetime: config.certificate_lifetime.positive().unwrap_or_default(),
         timeout: config.acme_timeout.positive().unwrap_or_default(),
         http_port: port(challenges.http.as_ref(), context.ports.http),
         tls_alpn_port: port(challenges.tls_alpn.as_ref(), context.ports.https),
@@ -127,8 +124,22 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn I
         distributed: challenges.distributed.unwrap_or(true),
         chains: config.preferred_chains.as_ref().map(Into::into).unwrap_or_default(),
     };
-    let tls = context.client_config(&config.trusted_roots_pem_files)?;
-    Ok(Arc::new(acme::AcmeIssuer::new(settings, context.storage.clone(), tls)?))
+    let client = Client::by(proxies.unwrap_or_default(), tls);
+    Ok(Arc::new(acme::AcmeIssuer::new(settings, context.storage.clone(), client)?))
+}
+
+/// The proxy on the way to the authority, which is trusted as that is.
+fn network_proxy(proxy: &ModuleJson, tls: &Arc<ClientConfig>) -> Result<Proxies, TlsError> {
+    match proxy.name(NETWORK_PROXY_TAG)? {
+        "none" => Ok(Proxies::Direct),
+        "url" => {
+            let said: NetworkProxyUrl = proxy.decode(NETWORK_PROXY_TAG)?;
+            let proxy = ForwardProxy::parse(&expand(&said.url), || Ok::<_, String>(tls.clone()));
+            let proxy = proxy.map_err(|error| TlsError::Invalid(format!("network_proxy: {error}")))?;
+            Ok(Proxies::Fixed(Arc::new(proxy)))
+        }
+        name => Err(TlsError::unknown_module(NETWORK_PROXIES, name)),
+    }
 }
 
 /// Reads what is about challenges. False if the word is something else.

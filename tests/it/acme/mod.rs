@@ -2,6 +2,7 @@
 
 mod own_server;
 mod pebble;
+mod proxies;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};

@@ -6,6 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
 use crate::support::{eventually, gateway_binary};
 
 /// What the namespaces run: the authority, and once it serves, its client.
@@ -71,16 +74,17 @@ fn a_gateway_gets_certificates_from_another() {
         "{{\n\tadmin off\n\tskip_install_trust\n\tstorage file_system client\n}}\n\
          https://127.0.0.1 {{\n{}}}\nhttps://127.0.0.2 {{\n{}}}\nhttps://10.0.0.1 {{\n{}}}\n",
         issuer("disable_tlsalpn_challenge"),
-        issuer("disable_http_challenge"),
+        issuer("disable_http_challenge\n\t\t\tlifetime 2h"),
         issuer("disable_http_challenge"),
     );
     fs::write(at("client.caddyfile"), client).unwrap();
     let Some(_network) = Network::start(folder.path()) else { return };
-    for name in ["127.0.0.1", "127.0.0.2"] {
+    for (name, hours) in [("127.0.0.1", 12), ("127.0.0.2", 2)] {
         let stored =
             at(&format!("client/certificates/127.0.0.1-8443-acme-local-directory/{name}/{name}.crt"));
         let chain = eventually("it is stored", || fs::read_to_string(&stored).ok());
         assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
+        assert_eq!(hours_of(&chain), hours, "{name}");
     }
     let log = eventually("it is refused", || {
         let log = fs::read_to_string(at("client.log")).unwrap_or_default();
@@ -90,4 +94,12 @@ fn a_gateway_gets_certificates_from_another() {
     let kept =
         |kind: &str| fs::read_dir(at(&format!("server/acme_server/local/{kind}"))).map_or(0, Iterator::count);
     assert_eq!((kept("accounts"), kept("certificates")), (1, 2));
+}
+
+/// How long the first certificate of a chain is valid, in hours, rounded up.
+fn hours_of(chain: &str) -> i64 {
+    let der = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+    let (_, leaf) = x509_parser::parse_x509_certificate(&der).unwrap();
+    let validity = leaf.validity();
+    (validity.not_after.timestamp() - validity.not_before.timestamp()) / 3600
 }

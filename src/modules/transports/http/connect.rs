@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{HttpTransport, KeepAlive, PROXIES, PROXY_TAG, Tls};
-use crate::config::NetworkAddress;
+use super::{HttpTransport, KeepAlive, Tls};
+use crate::config::{NETWORK_PROXIES, NETWORK_PROXY_TAG, NetworkAddress, NetworkProxyUrl};
 use crate::dns::Resolver;
-use crate::http::upstream::{Dial, ForwardProxy, ProxyVersion, TlsDial, Transport, TransportOptions};
+use crate::fetch::ForwardProxy;
+use crate::http::upstream::{Dial, ProxyVersion, TlsDial, Transport, TransportOptions};
 use crate::http::{Exchange, Provision, ProvisionError, Template, Unknown};
 use crate::tls::ClientOptions;
 
@@ -325,10 +324,12 @@ fn forward_proxy(json: &HttpTransport, ctx: &Provision<'_>) -> Result<Option<For
     let url = match &json.network_proxy {
         None if json.forward_proxy_url.is_empty() => return Ok(None),
         None => json.forward_proxy_url.clone(),
-        Some(proxy) => match proxy.name(PROXY_TAG)? {
+        Some(proxy) => match proxy.name(NETWORK_PROXY_TAG)? {
             "none" => return Ok(None),
-            "url" => proxy.decode::<ProxyUrl>(PROXY_TAG)?.url,
-            name => return Err(ProvisionError::Unknown { namespace: PROXIES, name: name.to_owned() }),
+            "url" => proxy.decode::<NetworkProxyUrl>(NETWORK_PROXY_TAG)?.url,
+            name => {
+                return Err(ProvisionError::Unknown { namespace: NETWORK_PROXIES, name: name.to_owned() });
+            }
         },
     };
     let at = |error: String| ProvisionError::invalid(format!("network_proxy: {error}"));
@@ -353,13 +354,6 @@ fn forward_proxy(json: &HttpTransport, ctx: &Provision<'_>) -> Result<Option<For
             .map_err(|error| ProvisionError::invalid(error.to_string()))
     };
     ForwardProxy::parse(&String::from_utf8_lossy(&url), config).map(Some).map_err(at)
-}
-
-/// The JSON form of `caddy.network_proxy.url`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ProxyUrl {
-    url: String,
 }
 
 /// Idle connections to each upstream. Their number in all is a limit for each upstream, too.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::NAMESPACE;
 use crate::adapt::SubmoduleSyntax;
 use crate::config::schema::{self, ModuleSchema, Nothing};
-use crate::config::{Duration, ModuleJson, is_default};
+use crate::config::{Duration, ModuleJson, NETWORK_PROXIES, NetworkProxyUrl, is_default};
 use crate::module::Module;
 
 pub use connect::{Permit, Transports};
@@ -32,20 +32,22 @@ pub const NAME: &str = "http";
 pub(super) static MODULE: Module = Module {
     submodules: &[
         SubmoduleSyntax { namespace: NAMESPACE, name: NAME, syntax: parse::SYNTAX, parse: parse::parse },
-        SubmoduleSyntax { namespace: PROXIES, name: "none", syntax: "none", parse: parse::no_proxy },
-        SubmoduleSyntax { namespace: PROXIES, name: "url", syntax: "url <url>", parse: parse::proxy_url },
+        SubmoduleSyntax { namespace: NETWORK_PROXIES, name: "none", syntax: "none", parse: parse::no_proxy },
+        SubmoduleSyntax {
+            namespace: NETWORK_PROXIES,
+            name: "url",
+            syntax: "url <url>",
+            parse: parse::proxy_url,
+        },
     ],
     schemas: &[
         ModuleSchema::of::<HttpTransport>("http.reverse_proxy.transport", NAME),
         ModuleSchema::of::<Nothing>("caddy.network_proxy", "none"),
-        ModuleSchema::of::<connect::ProxyUrl>("caddy.network_proxy", "url"),
+        ModuleSchema::of::<NetworkProxyUrl>("caddy.network_proxy", "url"),
     ],
     ..Module::EMPTY
 };
 
-/// Caddy's namespace of ways to find a forward proxy.
-const PROXIES: &str = "caddy.network_proxy";
-const PROXY_TAG: &str = "from";
 const TRUST_POOLS: &str = "tls.ca_pool.source";
 const TRUST_POOL_TAG: &str = "provider";
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{HttpTransport, PROXIES, PROXY_TAG, Resolver, TRUST_POOL_TAG, TRUST_POOLS};
+use super::{HttpTransport, Resolver, TRUST_POOL_TAG, TRUST_POOLS};
 use crate::adapt::{Cursor, Error, SubmoduleReader};
-use crate::config::{Duration, ModuleJson, parse_bytes, parse_integer};
+use crate::config::{Duration, ModuleJson, NETWORK_PROXIES, NETWORK_PROXY_TAG, parse_bytes, parse_integer};
 
 pub(super) const SYNTAX: &str = "http {
 	read_buffer             <size>
@@ -104,13 +104,13 @@ fn parse_connection(
         }
         "forward_proxy_url" => {
             let [url] = cursor.args()?;
-            transport.network_proxy = Some(ModuleJson::new(PROXY_TAG, "url", &json!({ "url": url })));
+            transport.network_proxy = Some(ModuleJson::new(NETWORK_PROXY_TAG, "url", &json!({ "url": url })));
         }
         "network_proxy" => {
             if !cursor.next_arg() {
                 return Err(cursor.arg_err());
             }
-            transport.network_proxy = Some(reader.submodule(PROXIES, PROXY_TAG)?);
+            transport.network_proxy = Some(reader.submodule(NETWORK_PROXIES, NETWORK_PROXY_TAG)?);
         }
         "resolvers" => {
             let addresses = cursor.remaining_args();

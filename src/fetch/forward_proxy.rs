@@ -7,16 +7,19 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
-
-use super::dial::UpstreamIo;
-use crate::http::target::unescape;
+use tokio_rustls::client::TlsStream;
 
 /// A tunnel must stand within this time.
 const TUNNEL_TIMEOUT: Duration = Duration::from_secs(60);
 /// The head of a proxy's answer to CONNECT may be so long.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// A connection that may turn out to be one over TLS.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + From<Box<TlsStream<Self>>> {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + From<Box<TlsStream<S>>>> Wire for S {}
 
 /// A forward proxy.
 pub struct ForwardProxy {
@@ -27,6 +30,12 @@ pub struct ForwardProxy {
     credentials: Option<(Vec<u8>, Vec<u8>)>,
     /// The same as a header field's value.
     authorization: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for ForwardProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ForwardProxy({}:{})", self.host, self.port)
+    }
 }
 
 enum Kind {
@@ -62,13 +71,10 @@ impl ForwardProxy {
         if name.is_empty() {
             return Err("supplied network_proxy URL is missing a host value".into());
         }
-        let plain = |text: &str| {
-            unescape(text.as_bytes()).map(std::borrow::Cow::into_owned).map_err(|error| error.to_string())
-        };
         let credentials = user
             .map(|user| {
                 let (name, password) = user.split_once(':').unwrap_or((user, ""));
-                Ok::<_, String>((plain(name)?, plain(password)?))
+                Ok::<_, String>((unescape(name)?, unescape(password)?))
             })
             .transpose()?;
         if credentials.as_ref().is_some_and(|(name, password)| name.len() > 255 || password.len() > 255) {
@@ -80,33 +86,38 @@ impl ForwardProxy {
         Ok(Self { kind, port: host.port_u16().unwrap_or(usual_port), host: name, credentials, authorization })
     }
 
-    pub(super) fn host(&self) -> &str {
+    /// Where it is.
+    pub fn host(&self) -> &str {
         &self.host
     }
 
-    pub(super) fn port(&self) -> u16 {
+    /// Where it is.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
+    /// Its own address, for whoever connects by one.
+    pub(super) fn uri(&self) -> io::Result<http::Uri> {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("http://{host}:{}", self.port).parse().map_err(io::Error::other)
+    }
+
     /// Whether it reads requests that it is sent in the clear, instead of opening a tunnel for them.
-    pub(super) fn reads_requests(&self) -> bool {
+    pub fn reads_requests(&self) -> bool {
         !matches!(self.kind, Kind::Socks5)
     }
 
     /// What says to it who we are.
-    pub(super) fn authorization(&self) -> Option<&[u8]> {
+    pub fn authorization(&self) -> Option<&[u8]> {
         self.authorization.as_deref()
     }
 
     /// Makes a connection to the proxy one to `host`, or one on which it reads requests if these go
     /// out `in_the_clear`.
-    pub(super) async fn open(
-        &self,
-        io: UpstreamIo,
-        host: &str,
-        port: u16,
-        in_the_clear: bool,
-    ) -> io::Result<UpstreamIo> {
+    ///
+    /// # Errors
+    /// The proxy can't be spoken with, can't connect, or does not answer.
+    pub async fn open<S: Wire>(&self, io: S, host: &str, port: u16, in_the_clear: bool) -> io::Result<S> {
         let opening = async {
             let mut io = match &self.kind {
                 Kind::Https(config) => self.over_tls(io, config).await?,
@@ -124,14 +135,14 @@ impl ForwardProxy {
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the proxy does not answer")))
     }
 
-    async fn over_tls(&self, io: UpstreamIo, config: &Arc<rustls::ClientConfig>) -> io::Result<UpstreamIo> {
+    async fn over_tls<S: Wire>(&self, io: S, config: &Arc<rustls::ClientConfig>) -> io::Result<S> {
         let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
         let stream = TlsConnector::from(Arc::clone(config)).connect(name, io).await?;
-        Ok(UpstreamIo::Tls(Box::new(stream)))
+        Ok(Box::new(stream).into())
     }
 
     /// Has it open a tunnel (RFC 9110 section 9.3.6).
-    async fn connect(&self, io: &mut UpstreamIo, host: &str, port: u16) -> io::Result<()> {
+    async fn connect<S: Wire>(&self, io: &mut S, host: &str, port: u16) -> io::Result<()> {
         let authority =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let mut head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
@@ -161,7 +172,7 @@ impl ForwardProxy {
     }
 
     /// Has it open a tunnel (RFC 1928, RFC 1929). The proxy looks the name up.
-    async fn socks(&self, io: &mut UpstreamIo, host: &str, port: u16) -> io::Result<()> {
+    async fn socks<S: Wire>(&self, io: &mut S, host: &str, port: u16) -> io::Result<()> {
         let methods: &[u8] = if self.credentials.is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
         io.write_all(methods).await?;
         let mut choice = [0; 2];
@@ -216,6 +227,17 @@ impl ForwardProxy {
         io.read_exact(&mut vec![0; address_bytes + 2]).await?;
         Ok(())
     }
+}
+
+/// A part of a URL without its escapes.
+fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut escapes = text.split('%').skip(1).map(str::as_bytes);
+    let is_escape =
+        |after: &[u8]| after.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !escapes.all(is_escape) {
+        return Err("the proxy's name or password has an invalid escape".into());
+    }
+    Ok(percent_encoding::percent_decode_str(text).collect())
 }
 
 fn malformed(what: &str) -> io::Error {
