@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::super::issuance::{IssueError, Retry};
 use super::super::on_demand::{Answer, Denied, Hello, Permission};
+use super::super::renewal_info::RenewalInfo;
 use super::super::storage::blocking;
 use super::super::{Certificate, TlsError};
 use super::retry::WAIT_MAX;
@@ -75,6 +76,15 @@ impl Handshakes {
     /// All that is at hand, by name.
     pub(super) fn for_each_held(&self, mut look: impl FnMut(&str, &Held)) {
         self.lock().held.iter().for_each(|(name, held)| look(name, held));
+    }
+
+    /// Notes what its authority says of the renewal of a certificate, if that is still at hand.
+    pub(super) fn note_info(&self, name: &str, of: &Held, info: RenewalInfo) {
+        if let Some(held) = self.lock().held.get_mut(name)
+            && Arc::ptr_eq(&held.certificate, &of.certificate)
+        {
+            held.info = Some(info);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

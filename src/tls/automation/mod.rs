@@ -284,13 +284,20 @@ impl Automation {
             };
             managed.iter().filter_map(held).collect()
         };
-        for (name, policy, held) in held {
+        let mut at_handshakes = Vec::new();
+        self.handshakes.for_each_held(|name, held| {
+            let asked = self.policy_for(name).filter(|_| held.info.is_some());
+            at_handshakes.extend(asked.map(|policy| (name.to_owned(), policy.clone(), held.clone())));
+        });
+        for (name, policy, held) in held.into_iter().chain(at_handshakes) {
             let asking = policy.ask_renewal_info(&name, &held);
             let Ok(Some(info)) = tokio::time::timeout(INFO_TIMEOUT, asking).await else { continue };
             if let Some(now) = self.lock().get_mut(&name).and_then(|entry| entry.held.as_mut())
                 && Arc::ptr_eq(&now.certificate, &held.certificate)
             {
                 now.info = Some(info);
+            } else {
+                self.handshakes.note_info(&name, &held, info);
             }
         }
         self.changed.notify_one();

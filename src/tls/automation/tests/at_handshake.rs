@@ -120,6 +120,26 @@ fn stored_ones_are_used_and_the_number_at_hand_is_bounded() {
 }
 
 #[test]
+fn an_authority_can_move_their_renewal_too() {
+    let fixture = fixture();
+    block_on(async {
+        let automation = on_demand(&fixture, open_to("elsewhere")).unwrap();
+        ask(&automation, "ok-ari.test").await;
+        let first = fixture.serial("ok-ari.test");
+        let hello = || -> Hello { panic!("nobody waits for it") };
+        assert!(automation.at_handshake("ok-ari.test", hello).is_none());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(fixture.serial("ok-ari.test"), first, "it is not due");
+        automation.clone().ask_renewal_infos().await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert!(automation.at_handshake("ok-ari.test", hello).is_none());
+        while fixture.serial("ok-ari.test") == first {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
 fn managers_are_asked_at_each_handshake() {
     let fixture = fixture();
     block_on(async {
