@@ -17,9 +17,10 @@ use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
 pub use connect::Proxies;
@@ -81,17 +82,29 @@ impl Client {
 
     /// The same by other proxies.
     pub fn by(proxies: Proxies, tls: Arc<ClientConfig>) -> Self {
-        Self::speaking(proxies, tls, false)
+        Self::speaking(proxies, tls, None, false)
+    }
+
+    /// The same, where whoever is asked must show a certificate for `name` in place of the address's.
+    pub fn named(proxies: Proxies, tls: Arc<ClientConfig>, name: Option<ServerName<'static>>) -> Self {
+        Self::speaking(proxies, tls, name, false)
     }
 
     /// The same; without TLS it speaks HTTP/2 only if it speaks nothing else.
-    fn speaking(proxies: Proxies, tls: Arc<ClientConfig>, only_http_2: bool) -> Self {
+    fn speaking(
+        proxies: Proxies,
+        tls: Arc<ClientConfig>,
+        name: Option<ServerName<'static>>,
+        only_http_2: bool,
+    ) -> Self {
         let route = Route::new(proxies, &tls);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(ClientConfig::clone(&tls))
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(Connector::new(route.clone()));
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(ClientConfig::clone(&tls)).https_or_http();
+        let connector = match name {
+            Some(name) => connector.with_server_name_resolver(FixedServerNameResolver::new(name)),
+            None => connector,
+        };
+        let connector = connector.enable_all_versions().wrap_connector(Connector::new(route.clone()));
         let inner = legacy::Client::builder(TokioExecutor::new())
             .http2_only(only_http_2)
             .timer(TokioTimer::new())
@@ -124,7 +137,7 @@ impl Client {
         let tls = trust(address, tls)?;
         // A proxy that reads requests itself speaks HTTP/1.
         let proxies = if is_plain(address) { Proxies::Direct } else { Proxies::Environment };
-        Ok(Self::speaking(proxies, tls, true))
+        Ok(Self::speaking(proxies, tls, None, true))
     }
 
     /// The same with another deadline for each exchange.

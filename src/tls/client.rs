@@ -81,6 +81,8 @@ pub enum Trust<'a> {
         /// Where it is from, for errors.
         origin: &'a str,
     },
+    /// This pool.
+    Pool(&'a TrustPool),
     /// Whoever answers.
     Anybody,
 }
@@ -93,6 +95,7 @@ pub fn own_client_config(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Anybody => Arc::new(TrustAll),
         Trust::System => Arc::new(PoolVerifier::new(TrustPool::system()?)?),
+        Trust::Pool(pool) => Arc::new(PoolVerifier::new(pool.clone())?),
         Trust::Pem { text, origin } => {
             Arc::new(PoolVerifier::new(TrustPool::new(chain_from_pem(text, origin)?)?)?)
         }

@@ -1,5 +1,7 @@
 //! Certificates that are trusted to vouch for others; modules of `tls.ca_pool.source`.
 
+mod http;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -223,11 +225,7 @@ fn certificates(json: &ModuleJson, sources: Sources<'_>) -> Result<Vec<Certifica
             }
             flatten(json.sources.iter().map(|source| certificates(source, sources)))
         }
-        "http" => Err(TlsError::Invalid(
-            "trust pool http: fetching authorities while loading is not supported; save them to a file and use \
-             'trust_pool file'"
-                .into(),
-        )),
+        "http" => http::fetch(decode(json)?, sources),
         other => Err(TlsError::unknown_module("tls.ca_pool.source", other)),
     }
 }

@@ -24,7 +24,6 @@ pub(super) static MODULE: Module = Module {
 }",
         parse,
     }],
-    written_only: &["http"],
     ..Module::EMPTY
 };
 
