@@ -1,6 +1,7 @@
 //! Orders, and the certificates that come of them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -61,6 +62,7 @@ impl Server {
     pub(super) fn new_order(
         &self,
         sender: &Sender,
+        owner: IpAddr,
         message: &Message,
         links: &Links,
     ) -> Result<Response<Bytes>, Problem> {
@@ -83,7 +85,7 @@ impl Server {
         let lifetime = i64::try_from(self.settings.lifetime.as_secs()).unwrap_or(i64::MAX);
         let (not_before, not_after) = (date(wish.not_before)?, date(wish.not_after)?);
         let (not_before, not_after) = validity(not_before, not_after, lifetime, now)?;
-        let wish = Wish { account: sender.id.clone(), identifiers, not_before, not_after };
+        let wish = Wish { account: sender.id.clone(), owner, identifiers, not_before, not_after };
         let order = self.state.orders().add(wish, &self.settings.ways, now)?;
         Ok(order_answer(StatusCode::CREATED, &order, links))
     }

@@ -20,10 +20,12 @@ mod orders;
 mod policy;
 mod post;
 mod problem;
+mod shares;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +45,7 @@ use nonces::Nonces;
 use orders::{Look, Orders, Seen};
 use post::Dealt;
 use problem::{Kind, Problem};
+use shares::Newcomers;
 
 use crate::tls::{Authority, SharedStorage, blocking};
 
@@ -82,6 +85,8 @@ pub struct Settings {
 /// A request, as far as it matters.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Whom it is from, if that is known.
+    pub client: Option<IpAddr>,
     /// The method.
     pub method: Method,
     /// What the client calls the server by, with the port if it says one.
@@ -101,6 +106,7 @@ pub struct Request {
 struct State {
     nonces: Nonces,
     orders: Mutex<Orders>,
+    newcomers: Mutex<Newcomers>,
     /// Whoever changes an account or a certificate holds it.
     records: Turn,
     messages: Arc<Semaphore>,
@@ -114,6 +120,7 @@ impl State {
         Self {
             nonces: Nonces::new(),
             orders: Mutex::default(),
+            newcomers: Mutex::default(),
             records: Turn::default(),
             messages: Arc::new(Semaphore::new(MESSAGES_AT_ONCE_MAX)),
             looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE_MAX)),
@@ -130,6 +137,11 @@ impl State {
             *slot = Arc::downgrade(&state);
             state
         })
+    }
+
+    /// Who has made accounts lately.
+    fn newcomers(&self) -> MutexGuard<'_, Newcomers> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The orders. What is done with them is short.

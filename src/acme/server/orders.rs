@@ -3,12 +3,14 @@
 //! They live in memory for a day, and in bounded number: where there are too many, the oldest go.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use super::identifier::Identifier;
 use super::links::Links;
 use super::problem::{Kind, Problem};
+use super::shares::Shares;
 
 /// Seconds after which an order can't be used any more, as in Caddy.
 const LIFETIME: i64 = 24 * 60 * 60;
@@ -81,6 +83,7 @@ impl Way {
 #[derive(Clone, Debug)]
 pub(super) struct Order {
     pub(super) id: String,
+    owner: IpAddr,
     account: String,
     pub(super) status: Status,
     expires: i64,
@@ -123,6 +126,7 @@ struct Challenge {
 /// What an account orders.
 pub(super) struct Wish {
     pub(super) account: String,
+    pub(super) owner: IpAddr,
     pub(super) identifiers: Vec<Identifier>,
     pub(super) not_before: i64,
     pub(super) not_after: i64,
@@ -159,17 +163,20 @@ pub(super) struct Orders {
     /// The oldest first.
     ids: VecDeque<String>,
     by_account: HashMap<String, Vec<String>>,
+    shares: Shares,
     /// How many challenges of an account are being looked at.
     looking: HashMap<String, usize>,
 }
 
 impl Orders {
-    /// Takes an order.
     pub(super) fn add(&mut self, wish: Wish, ways: &[Way], now: i64) -> Result<Order, Problem> {
         self.remove_old(now, wish.identifiers.len());
         let open = self.open_of(&wish.account, now, &[Status::Pending, Status::Ready, Status::Processing]);
         if open.len() >= OPEN_MAX {
             return Err(Problem::new(Kind::RateLimited, "too many orders of this account are open"));
+        }
+        if !self.shares.has_room(wish.owner, wish.identifiers.len()) {
+            return Err(Problem::new(Kind::RateLimited, "too many orders of this address are open"));
         }
         let expires = now + LIFETIME;
         let mut authorizations = Vec::with_capacity(wish.identifiers.len());
@@ -200,6 +207,7 @@ impl Orders {
         }
         let order = Order {
             id: random_id()?,
+            owner: wish.owner,
             account: wish.account,
             status: Status::Pending,
             expires,
@@ -213,28 +221,36 @@ impl Orders {
         self.authorizations.extend(
             authorizations.into_iter().map(|authorization| (authorization.id.clone(), authorization)),
         );
+        self.shares.add(order.owner, &order.id, order.authorizations.len());
         self.ids.push_back(order.id.clone());
         self.by_account.entry(order.account.clone()).or_default().push(order.id.clone());
         self.orders.insert(order.id.clone(), order.clone());
         Ok(order)
     }
 
-    /// Removes orders that have ended, and the oldest if there is no place for so many authorizations more.
+    /// Removes orders that have ended, and those of whoever has most if there is no place for so many authorizations more.
     fn remove_old(&mut self, now: i64, wanted: usize) {
-        while let Some(id) = self.ids.front() {
-            let has_ended = self.orders.get(id).is_none_or(|order| order.expires < now);
-            if !has_ended && self.authorizations.len() + wanted <= AUTHORIZATIONS_MAX {
-                return;
-            }
-            let Some(order) = self.ids.pop_front().and_then(|id| self.orders.remove(&id)) else { continue };
-            for id in &order.authorizations {
-                self.authorizations.remove(id);
-            }
-            if let Some(ids) = self.by_account.get_mut(&order.account) {
-                ids.retain(|id| *id != order.id);
-                if ids.is_empty() {
-                    self.by_account.remove(&order.account);
-                }
+        let has_ended = |id: &mut String| self.orders.get(id).is_none_or(|order| order.expires < now);
+        let ended: Vec<String> = std::iter::from_fn(|| self.ids.pop_front_if(has_ended)).collect();
+        ended.iter().for_each(|id| self.remove(id));
+        while self.authorizations.len() + wanted > AUTHORIZATIONS_MAX
+            && let Some(id) = self.shares.oldest_of_greediest()
+        {
+            self.ids.retain(|other| *other != id);
+            self.remove(&id);
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some(order) = self.orders.remove(id) else { return };
+        for id in &order.authorizations {
+            self.authorizations.remove(id);
+        }
+        self.shares.remove(order.owner, id, order.authorizations.len());
+        if let Some(ids) = self.by_account.get_mut(&order.account) {
+            ids.retain(|other| other != id);
+            if ids.is_empty() {
+                self.by_account.remove(&order.account);
             }
         }
     }

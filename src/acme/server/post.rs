@@ -1,5 +1,7 @@
 //! Messages: who they are from, and what is done with them. All of it may block.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::header::LOCATION;
 use http::{Response, StatusCode};
@@ -11,7 +13,7 @@ use super::jws::{Jwk, Message};
 use super::links::{Links, Place};
 use super::orders::Status;
 use super::problem::{Kind, Problem};
-use super::{Looking, Request, Server, json_answer, now, set};
+use super::{Looking, Request, Server, json_answer, now, set, shares};
 
 /// The type of messages (RFC 8555 section 6.2).
 const JOSE: &str = "application/jose+json";
@@ -60,8 +62,9 @@ impl Server {
     /// Deals with a message.
     pub(super) fn deal(&self, place: &Place, links: &Links, request: &Request) -> Result<Dealt, Problem> {
         let message = self.read(request)?;
+        let owner = shares::owner(request.client);
         match place {
-            Place::NewAccount => return self.new_account(&message, links).map(Dealt::Answer),
+            Place::NewAccount => return self.new_account(owner, &message, links).map(Dealt::Answer),
             Place::RevokeCertificate => return self.revoke(&message).map(Dealt::Answer),
             _ => {}
         }
@@ -73,7 +76,7 @@ impl Server {
         let answer = match place {
             Place::Account(id) => self.account(id, sender, &message, links)?,
             Place::Orders(id) => self.orders_of(id, &sender, links)?,
-            Place::NewOrder => self.new_order(&sender, &message, links)?,
+            Place::NewOrder => self.new_order(&sender, owner, &message, links)?,
             Place::Order(id) => self.order(id, &sender, links)?,
             Place::Finalize(id) => self.finalize(id, &sender, &message, links)?,
             Place::Authorization(id) => self.authorization(id, &sender, &message, links)?,
@@ -135,7 +138,12 @@ impl Server {
         Ok(key)
     }
 
-    fn new_account(&self, message: &Message, links: &Links) -> Result<Response<Bytes>, Problem> {
+    fn new_account(
+        &self,
+        owner: IpAddr,
+        message: &Message,
+        links: &Links,
+    ) -> Result<Response<Bytes>, Problem> {
         let key = Self::key(message)?;
         let wish: NewAccount = payload(message)?;
         check_contacts(&wish.contact)?;
@@ -153,6 +161,12 @@ impl Server {
         }
         if wish.external_account_binding.is_some() {
             return Err(Problem::malformed("external account binding is not supported"));
+        }
+        if !self.state.newcomers().admit(owner, now()) {
+            return Err(Problem::new(
+                Kind::RateLimited,
+                "too many accounts have been made from this address",
+            ));
         }
         let location = links.account(&id);
         let account = Account { status: VALID.into(), contact: wish.contact, key: key.clone(), location };

@@ -269,6 +269,7 @@ impl Handler for AcmeServerHandler {
             };
             let content_type = x.headers.get(CONTENT_TYPE).and_then(|said| said.to_str().ok());
             let request = server::Request {
+                client: x.client_ip,
                 method: x.method.clone(),
                 host: x.host().to_owned(),
                 path: String::from_utf8_lossy(&x.path()).into_owned(),

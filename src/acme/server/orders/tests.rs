@@ -5,7 +5,10 @@ use super::*;
 fn wish(account: &str, names: usize) -> Wish {
     let identifier = |n| Identifier { kind: "dns".into(), value: format!("{n}.test") };
     let identifiers = (0..names).map(identifier).collect();
-    Wish { account: account.into(), identifiers, not_before: 0, not_after: 1000 }
+    // Each account at an address of its own.
+    let place = account.bytes().fold(0, |place: u32, byte| place.wrapping_mul(31).wrapping_add(byte.into()));
+    let owner = std::net::Ipv4Addr::from_bits(place).into();
+    Wish { account: account.into(), owner, identifiers, not_before: 0, not_after: 1000 }
 }
 
 /// An authorization of an order, with its challenge by HTTP.
@@ -100,10 +103,17 @@ fn nobody_takes_all_the_places() {
         let begun = orders.begin_look((&ids.0, &ids.1), "b", true, 1);
         assert_eq!(begun.is_ok(), at < LOOKS_AT_ONCE_MAX);
     }
+    // Whoever is at one address has but its share, however many accounts those are.
+    let greedy = |account: usize| Wish {
+        owner: [10, 0, 0, 1].map(u8::from).into(),
+        ..wish(&format!("g{account}"), 100)
+    };
+    let taken = (0..100).filter(|account| orders.add(greedy(*account), &[Way::Http], 1).is_ok()).count();
+    assert_eq!(taken, 50);
     for account in 0..AUTHORIZATIONS_MAX / 100 {
         orders.add(wish(&format!("c{account}"), 100), &[Way::Http], 1).unwrap();
     }
     assert!(orders.authorizations.len() <= AUTHORIZATIONS_MAX);
     assert_eq!(orders.ids.len(), orders.orders.len());
-    assert!(!orders.by_account.contains_key("a"), "the oldest have gone");
+    assert!(orders.order(&order.id, "b", 1).is_ok(), "whoever has most gives first");
 }

@@ -91,6 +91,7 @@ pub(super) fn path_of(address: &str) -> String {
 pub(super) async fn send(server: &Arc<Server>, method: Method, address: &str, body: &str) -> Answer {
     let path = path_of(address);
     let request = Request {
+        client: None,
         method,
         host: HOST.into(),
         path: path.clone(),
