@@ -93,6 +93,7 @@ pub(super) const SCHEMAS: &[ModuleSchema] = &[
     ModuleSchema::of::<AuthorityJson>(POOLS, "pki_intermediate"),
     ModuleSchema::of::<StorageJson>(POOLS, "storage"),
     ModuleSchema::of::<CombinedJson>(POOLS, "combined"),
+    ModuleSchema::of::<http::HttpJson>(POOLS, "http"),
     ModuleSchema::of::<NoJson>(POOLS, "system"),
 ];
 

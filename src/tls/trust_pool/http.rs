@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 use rustls::pki_types::{CertificateDer, ServerName};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::certificate::chain_from_pem;
@@ -11,6 +12,7 @@ use super::super::client::{Trust, own_client_config};
 use super::super::placeholder::expand;
 use super::super::{TlsError, TrustPool};
 use super::Sources;
+use crate::config::schema;
 use crate::config::subject::is_internal;
 use crate::config::{self, ModuleJson};
 use crate::fetch::{Client, Proxies};
@@ -18,7 +20,7 @@ use crate::fetch::{Client, Proxies};
 /// Each service must have answered within this time, unless said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct HttpJson {
     endpoints: Vec<String>,
@@ -26,9 +28,10 @@ pub(super) struct HttpJson {
 }
 
 /// How TLS is spoken with the service.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct TlsJson {
+    #[schemars(with = "Option<schema::CaPool>")]
     ca: Option<ModuleJson>,
     insecure_skip_verify: bool,
     handshake_timeout: config::Duration,
