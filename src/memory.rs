@@ -37,6 +37,27 @@ struct Kept {
     classes: [*mut Free; CLASSES],
 }
 
+impl Kept {
+    /// Gives all blocks back. What is needed comes again; what was only once needed does not.
+    #[expect(unsafe_code, reason = "free blocks are raw memory")]
+    fn clear(&mut self) {
+        for (class, first) in self.classes.iter_mut().enumerate() {
+            let Some(layout) = layout_of(class) else { continue };
+            let mut block = std::mem::replace(first, ptr::null_mut());
+            while !block.is_null() {
+                // SAFETY: the block was put here by `keep`, which wrote `next`, and nobody else knows of it. It
+                // comes from the system, with its class's layout; the system does not come back here.
+                unsafe {
+                    let next = (*block).next;
+                    System.dealloc(block.cast(), layout);
+                    block = next;
+                }
+            }
+        }
+        self.bytes = 0;
+    }
+}
+
 thread_local! {
     // Nothing in it is dropped, so it is there from a thread's first allocation to its last.
     static KEPT: UnsafeCell<Kept> =
@@ -57,8 +78,12 @@ fn class(layout: &Layout) -> Option<(usize, Layout)> {
         return None;
     }
     let class = (size - FROM - 1) / STEP;
-    let rounded = Layout::from_size_align(FROM + (class + 1) * STEP, ALIGN);
-    rounded.ok().map(|rounded| (class, rounded))
+    layout_of(class).map(|rounded| (class, rounded))
+}
+
+/// How blocks of a class are laid out.
+fn layout_of(class: usize) -> Option<Layout> {
+    Layout::from_size_align(FROM + (class + 1) * STEP, ALIGN).ok()
 }
 
 /// A free block of a class, if this thread keeps one.
@@ -79,7 +104,7 @@ fn take(class: usize) -> Option<*mut u8> {
     })
 }
 
-/// Keeps a free block of a class, if this thread keeps any and has room.
+/// Keeps a free block of a class, if this thread keeps any.
 #[expect(unsafe_code, reason = "free blocks are raw memory")]
 fn keep(block: *mut u8, class: usize) -> bool {
     let size = FROM + (class + 1) * STEP;
@@ -87,8 +112,11 @@ fn keep(block: *mut u8, class: usize) -> bool {
     // aligned to 16, so there is room for `Free`.
     KEPT.with(|kept| unsafe {
         let kept = &mut *kept.get();
-        if !kept.is_worker || kept.bytes + size > KEPT_BYTES_MAX {
+        if !kept.is_worker {
             return false;
+        }
+        if kept.bytes + size > KEPT_BYTES_MAX {
+            kept.clear();
         }
         let block = block.cast::<Free>();
         block.write(Free { next: kept.classes[class] });
@@ -205,11 +233,19 @@ mod tests {
                 let shrunk = Allocator.realloc(grown, layout(100_000), 100);
                 assert!(std::slice::from_raw_parts(shrunk, 100).iter().all(|byte| *byte == 7));
                 Allocator.dealloc(shrunk, layout(100));
-                let many: Vec<_> = (0..100).map(|_| Allocator.alloc(layout(16_384))).collect();
-                for block in many {
-                    Allocator.dealloc(block, layout(16_384));
+                let many: Vec<_> = (0..40).map(|_| Allocator.alloc(layout(16_384))).collect();
+                let (first, second) = many.split_at(KEPT_BYTES_MAX / 16_384);
+                let before = kept_bytes();
+                for block in first {
+                    Allocator.dealloc(*block, layout(16_384));
+                    assert!(kept_bytes() <= KEPT_BYTES_MAX);
                 }
-                assert!((KEPT_BYTES_MAX - 16_384..=KEPT_BYTES_MAX).contains(&kept_bytes()));
+                // There was no room for all, so what was there before has gone.
+                assert!(before > 0 && kept_bytes() < KEPT_BYTES_MAX);
+                for block in second {
+                    Allocator.dealloc(*block, layout(16_384));
+                }
+                assert!((1..=KEPT_BYTES_MAX).contains(&kept_bytes()));
             }
         };
         std::thread::spawn(try_out).join().unwrap();

@@ -15,41 +15,55 @@ use crate::module::Registry;
 /// The place of what can't run in the Caddyfile that the configuration came from, with all else that can't; nothing
 /// if it came from elsewhere or the place is not found.
 pub fn blame(registry: &Registry, origin: &Origin, error: &LoadError) -> Option<Error> {
+    let (traced, message) = (traced(registry, origin)?, error.to_string());
+    let inner = if let LoadError::NearModule { error, .. } = error { error } else { error };
+    match inner {
+        LoadError::Http(cause) => {
+            let cause = cause.root().to_string();
+            blame_routes(registry, &traced, &message, |found| found == cause)
+                .or_else(|| blame_value(traced.iter(), &message))
+        }
+        _ => {
+            let of_sites = traced.iter().filter(|one| matches!(one.out, TracedOut::Other));
+            blame_value(of_sites, &message)
+        }
+    }
+}
+
+/// The same of what another process says of the configuration. Nothing is built as a whole for that, since it would
+/// make files, as somebody else.
+pub fn blame_refusal(registry: &Registry, origin: &Origin, refusal: &str) -> Option<Error> {
+    let traced = traced(registry, origin)?;
+    let is_cause = |message: &str| refusal.contains(message);
+    blame_routes(registry, &traced, refusal, is_cause).or_else(|| blame_value(traced.iter(), refusal))
+}
+
+/// What stands in a Caddyfile, with what becomes of it.
+fn traced(registry: &Registry, origin: &Origin) -> Option<Vec<Traced>> {
     if origin.adapter != CADDYFILE || origin.file.as_os_str() == "-" {
         return None;
     }
     let text = decode(&source::read(&origin.file).ok()?);
     let name = origin.file.to_string_lossy();
-    let traced = adapt::trace(&name, &text, &registry.vocabulary, &ProcessEnv, &DiskFiles);
-    let inner = if let LoadError::NearModule { error, .. } = error { error } else { error };
-    match inner {
-        LoadError::Http(cause) => {
-            blame_routes(registry, &traced, error, cause).or_else(|| blame_value(traced.iter(), error))
-        }
-        _ => {
-            let of_sites = traced.iter().filter(|one| matches!(one.out, TracedOut::Other));
-            blame_value(of_sites, error)
-        }
-    }
+    Some(adapt::trace(&name, &text, &registry.vocabulary, &ProcessEnv, &DiskFiles))
 }
 
 /// Tries each matcher and directive alone. The one that fails in the same way comes first.
 fn blame_routes(
     registry: &Registry,
     traced: &[Traced],
-    error: &LoadError,
-    cause: &ProvisionError,
+    error: &str,
+    is_cause: impl Fn(&str) -> bool,
 ) -> Option<Error> {
-    let cause = cause.root().to_string();
     let mut first = None;
     let mut others: Vec<(String, Error)> = Vec::new();
     for one in traced {
         let Some(found) = failure(registry, one) else { continue };
         let message = found.root().to_string();
         let Some(token) = one.token_of(&message) else { continue };
-        if message == cause {
+        if is_cause(&message) {
             // What is around fails in the same way, and comes later.
-            first.get_or_insert_with(|| Error::at_unnamed(token, error.to_string()));
+            first.get_or_insert_with(|| Error::at_unnamed(token, error.to_owned()));
         } else if is_its_own(&found) && others.iter().all(|(known, _)| *known != message) {
             let error = Error::at_unnamed(token, format!("{}: {message}", one.tokens[0].shown()));
             others.push((message, error));
@@ -78,12 +92,11 @@ fn is_its_own(error: &ProvisionError) -> bool {
 }
 
 /// The value of a directive or option that the message names.
-fn blame_value<'t>(traced: impl Iterator<Item = &'t Traced>, error: &LoadError) -> Option<Error> {
-    let message = error.to_string();
-    let tokens = traced.flat_map(|one| one.quoted_tokens(&message));
+fn blame_value<'t>(traced: impl Iterator<Item = &'t Traced>, message: &str) -> Option<Error> {
+    let tokens = traced.flat_map(|one| one.quoted_tokens(message));
     // A word of the message that happens to be a value too is shorter than what it is about.
     let token = tokens.filter(|token| is_telling(&token.text)).max_by_key(|token| token.text.len())?;
-    Some(Error::at_unnamed(token, message))
+    Some(Error::at_unnamed(token, message.to_owned()))
 }
 
 /// Whether a text is a path, an address or the like, and no word of a sentence.

@@ -9,7 +9,7 @@ use std::hash::{Hash as _, Hasher as _};
 
 use serde_json::{Map, Value};
 
-use crate::config::sort_keys;
+use crate::config::{DEPTH_MAX, sort_keys};
 
 /// The key under which the configuration stands in the tree, and the first part of every path.
 const ROOT: &str = "config";
@@ -72,6 +72,9 @@ pub enum TreeError {
         /// Its last part.
         key: String,
     },
+    /// The configuration would be nested more deeply than one that is read may be.
+    #[error("more than {DEPTH_MAX} objects and arrays inside one another")]
+    TooDeep,
     /// Elements to append must come as an array.
     #[error("final element is not an array")]
     NotArray,
@@ -140,6 +143,9 @@ impl ConfigTree {
     pub fn edited(&self, path: &str, edit: Edit) -> Result<Self, TreeError> {
         let mut root = Value::Object(self.root.clone());
         apply(&mut root, path, edit)?;
+        if is_too_deep(&root) {
+            return Err(TreeError::TooDeep);
+        }
         // Sorted, as Caddy prints it.
         let Value::Object(root) = sort_keys(root) else { return Err(TreeError::NoPath) };
         let mut ids = BTreeMap::new();
@@ -200,7 +206,25 @@ fn split(path: &str) -> Result<(Vec<&str>, bool), TreeError> {
     if many {
         parts.pop();
     }
+    // Looked at here too, since each part of a path may become an object.
+    if parts.len() > DEPTH_MAX + 1 {
+        return Err(TreeError::TooDeep);
+    }
     Ok((parts, many))
+}
+
+/// Whether a tree, whose root stands around the configuration, is too deep for all that goes down by recursion.
+fn is_too_deep(root: &Value) -> bool {
+    let mut left = vec![(root, 0)];
+    while let Some((value, depth)) = left.pop() {
+        match value {
+            Value::Object(_) | Value::Array(_) if depth > DEPTH_MAX => return true,
+            Value::Object(fields) => left.extend(fields.values().map(|value| (value, depth + 1))),
+            Value::Array(items) => left.extend(items.iter().map(|value| (value, depth + 1))),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Reads an index that must be of an element that is there; `01` and `+1` are none.
@@ -370,6 +394,17 @@ mod tests {
     #[track_caller]
     fn refused(path: &str, edit: Edit, expected: &str) {
         assert_eq!(tree().edited(path, edit).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn no_edit_makes_it_too_deep() {
+        let nested = |levels| (0..levels).fold(json!(1), |value, _| json!([value]));
+        let keys = |count| format!("/config/{}", vec!["a"; count].join("/"));
+        assert!(tree().edited(&keys(500), Edit::Insert(nested(499))).is_ok());
+        for (keys_count, levels) in [(500, 501), (1001, 0), (30_000, 0)] {
+            let refused = tree().edited(&keys(keys_count), Edit::Insert(nested(levels)));
+            assert_eq!(refused.unwrap_err(), TreeError::TooDeep, "{keys_count} {levels}");
+        }
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! `reload`: give a running instance a new configuration.
 
 use http::Method;
-use serde_json::Value;
 
 use super::flags::Source;
 use super::{Command, Failure, admin_client, failure};
 use crate::app::admin::{SOURCE_ADAPTER, SOURCE_FILE};
-use crate::app::config_tree::without_ids;
-use crate::app::provision;
+use crate::app::blame;
 use crate::app::source::{self, Origin};
 use crate::modules;
 
@@ -51,19 +49,14 @@ default. If the configuration moves the endpoint, --address must say where it is
             Err(refused @ Failure::Other(_)) => refused,
             other => return other.map(drop),
         };
-        Err(with_place(refused, &loaded.json, &origin))
+        Err(with_place(refused, &origin))
     }
 }
 
-/// A refusal by the instance, with its place in the Caddyfile if the same is found wrong here.
-fn with_place(refused: Failure, json: &Value, origin: &Origin) -> Failure {
-    let registry = modules::registry();
-    let Err(error) = provision::provision(without_ids(json), &registry) else { return refused };
-    if !refused.to_string().contains(&error.to_string()) {
-        return refused;
-    }
-    match Failure::from(error).blamed(&registry, Some(origin)) {
-        blamed @ Failure::Blamed { .. } => blamed,
-        _ => refused,
+/// A refusal by the instance, with its place in the Caddyfile if it can be told.
+fn with_place(refused: Failure, origin: &Origin) -> Failure {
+    match blame::blame_refusal(&modules::registry(), origin, &refused.to_string()) {
+        Some(error) => Failure::Blamed { doing: "", error },
+        None => refused,
     }
 }

@@ -7,7 +7,7 @@
 //! [`Arc`]: std::sync::Arc
 
 use std::cell::Cell;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::thread::available_parallelism;
 
 /// With more workers than this some share a value.
@@ -25,25 +25,26 @@ pub(super) fn enlist(worker: usize) {
     WORKER.set(worker);
 }
 
-/// A value for each worker. Of small ones, `T` must see to it that two don't lie in one cache line, by
-/// `#[repr(align(128))]`: lines are fetched in pairs.
+/// A shared value for each worker, made when the worker first needs it. `T` must see to it that two don't
+/// lie in one cache line, by `#[repr(align(128))]`: lines are fetched in pairs.
 #[derive(Debug)]
-pub struct PerWorker<T>(Box<[T]>);
+pub struct PerWorker<T>(Box<[OnceLock<Arc<T>>]>);
 
 impl<T> PerWorker<T> {
-    /// Makes a value for each worker.
-    pub fn new(mut make: impl FnMut() -> T) -> Self {
-        Self((0..*VALUES).map(|_| make()).collect())
-    }
-
     /// This thread's own.
-    pub fn own(&self) -> &T {
-        &self.0[WORKER.get() % self.0.len()]
+    pub fn own(&self, make: impl FnOnce() -> T) -> &Arc<T> {
+        self.0[WORKER.get() % self.0.len()].get_or_init(|| Arc::new(make()))
     }
 
-    /// Those of all workers.
+    /// Those that were made.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter()
+        self.0.iter().filter_map(OnceLock::get).map(|value| &**value)
+    }
+}
+
+impl<T> Default for PerWorker<T> {
+    fn default() -> Self {
+        Self((0..*VALUES).map(|_| OnceLock::new()).collect())
     }
 }
 
@@ -55,17 +56,21 @@ mod tests {
 
     #[test]
     fn each_worker_has_its_own_and_all_can_be_looked_at() {
-        let counts = PerWorker::new(|| AtomicUsize::new(0));
+        let counts = PerWorker::default();
+        let count = |counts: &PerWorker<AtomicUsize>| {
+            counts.own(AtomicUsize::default).fetch_add(1, Ordering::Relaxed);
+        };
+        assert_eq!(counts.iter().count(), 0);
         std::thread::scope(|scope| {
             for worker in 0..*VALUES + 1 {
                 let counts = &counts;
                 scope.spawn(move || {
                     enlist(worker);
-                    counts.own().fetch_add(1, Ordering::Relaxed);
+                    count(counts);
                 });
             }
         });
-        counts.own().fetch_add(1, Ordering::Relaxed);
+        count(&counts);
         let seen: Vec<_> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         // The first has also what the worker behind the last and this thread have counted.
         assert_eq!((seen[0], seen.len()), (3, *VALUES));

@@ -147,6 +147,12 @@ impl UpstreamField {
         HEADERS_ARE_WANTED.load(Ordering::Relaxed)
     }
 
+    /// Says that any of them may be asked for, by what is read only with a request.
+    pub fn want_all() {
+        HEADERS_ARE_WANTED.store(true, Ordering::Relaxed);
+        REQUESTS_ARE_WANTED.store(true, Ordering::Relaxed);
+    }
+
     /// Whether anything that was ever configured asks for an upstream's requests in flight. All workers'
     /// are counted together only then.
     pub fn requests_are_wanted() -> bool {

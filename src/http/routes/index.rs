@@ -12,6 +12,8 @@ use crate::http::{Exchange, Need};
 
 /// Fewer routes are asked one by one.
 const ROUTES_MIN: usize = 8;
+/// Of a longer path nothing is known: looking through it again and again would cost more than asking.
+const PATH_BYTES_MAX: usize = 256;
 /// So many bytes of a path are compared.
 const START_BYTES: usize = size_of::<u128>();
 
@@ -114,6 +116,9 @@ fn start(text: &[u8]) -> u128 {
 /// The start of a path that is as matchers compare it: with nothing to decode, to clean or to put in lower
 /// case. Of any other nothing is known.
 fn plain_start(path: &[u8]) -> Option<u128> {
+    if path.len() > PATH_BYTES_MAX {
+        return None;
+    }
     let mut before = 0;
     for byte in path {
         let is_plain = match byte {
@@ -143,6 +148,7 @@ mod tests {
         {
             assert_eq!(plain_start(path.as_bytes()), None, "{path}");
         }
+        assert_eq!(plain_start(&[b'/'; PATH_BYTES_MAX + 1]), None);
     }
 
     #[test]

@@ -234,13 +234,13 @@ impl<T> Guard<T> {
         let Some(end) = end else { return Ok(None) };
         let follows = head::check(&mut bytes[..end])?;
         self.line = 0;
-        if follows == Follows::Unescaped {
+        let Some(follows) = follows else {
             self.unescaped = true;
             return Ok(None);
-        }
+        };
         self.heads = self.heads.wrapping_add(1);
         self.at = match follows {
-            Follows::Head | Follows::Unescaped => At::Head,
+            Follows::Head => At::Head,
             Follows::Length(length) => At::Body(length),
             Follows::Chunks => At::Chunked(Chunks::default()),
         };

@@ -64,8 +64,6 @@ pub(super) enum Follows {
     Length(u64),
     /// Chunks.
     Chunks,
-    /// Nothing is said of it until [`escape_target`] has made the target one that hyper reads.
-    Unescaped,
 }
 
 const TOKEN: u8 = 1;
@@ -169,17 +167,18 @@ pub(super) fn find_end(bytes: &[u8], line: &mut usize) -> Result<Option<usize>, 
     Ok(None)
 }
 
-/// Checks a complete head and says what follows it.
+/// Checks a complete head and says what follows it; nothing is said until [`escape_target`] has made the
+/// target one that hyper reads.
 ///
 /// An upgrade that a request with a body asks for is ignored, as RFC 9110 section 7.8 allows, and
 /// taken out of the head. hyper would let go of such a connection without a proper end as soon as
 /// the answer is written and the body isn't read, whether or not anything was upgraded.
-pub(super) fn check(head: &mut [u8]) -> Result<Follows, Refusal> {
-    let (follows, upgrades) = look_at(head)?;
+pub(super) fn check(head: &mut [u8]) -> Result<Option<Follows>, Refusal> {
+    let Some((follows, upgrades)) = look_at(head)? else { return Ok(None) };
     if upgrades && follows != Follows::Head {
         ignore_upgrade(head);
     }
-    Ok(follows)
+    Ok(Some(follows))
 }
 
 /// Gives `Upgrade` fields the name of another one that no proxy passes on and nobody heeds here.
@@ -199,8 +198,8 @@ fn ignore_upgrade(head: &mut [u8]) {
 }
 
 /// What follows a head, and whether it asks for an upgrade.
-fn look_at(head: &[u8]) -> Result<(Follows, bool), Refusal> {
-    let Some((version, mut rest)) = request_line(head)? else { return Ok((Follows::Unescaped, false)) };
+fn look_at(head: &[u8]) -> Result<Option<(Follows, bool)>, Refusal> {
+    let Some((version, mut rest)) = request_line(head)? else { return Ok(None) };
     let mut seen = Seen::default();
     while rest != b"\r\n" {
         rest = field(rest, version, &mut seen)?;
@@ -214,7 +213,7 @@ fn look_at(head: &[u8]) -> Result<(Follows, bool), Refusal> {
         (false, None | Some(0)) => Follows::Head,
         (false, Some(length)) => Follows::Length(length),
     };
-    Ok((follows, seen.upgrades))
+    Ok(Some((follows, seen.upgrades)))
 }
 
 /// What the fields read so far say of framing.
@@ -371,7 +370,7 @@ fn coding(value: &[u8], version: u8, seen: &mut Seen) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    fn judge(head: &[u8]) -> Result<Follows, Refusal> {
+    fn judge(head: &[u8]) -> Result<Option<Follows>, Refusal> {
         let mut line = 0;
         match find_end(head, &mut line)? {
             Some(end) => check(&mut head[..end].to_vec()),
@@ -387,13 +386,14 @@ mod tests {
             (b"get /a%20b?%zz HTTP/1.1\r\nhost:h\r\nX-A:\t\xff \r\n\r\n", Follows::Head),
             (b"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", Follows::Head),
             (b"OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", Follows::Head),
-            (b"GET /a?b=\"c\" HTTP/1.1\r\nHost: h\r\n\r\n", Follows::Unescaped),
-            (b"GET /`a<b> HTTP/1.1\r\nHost: h\r\n\r\n", Follows::Unescaped),
             (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", Follows::Head),
             (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n", Follows::Length(12)),
             (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: CHUNKED\r\n\r\n", Follows::Chunks),
         ] {
-            assert_eq!(judge(head), Ok(follows), "{:?}", String::from_utf8_lossy(head));
+            assert_eq!(judge(head), Ok(Some(follows)), "{:?}", String::from_utf8_lossy(head));
+        }
+        for target in ["/a?b=\"c\"", "/`a<b>"] {
+            assert_eq!(judge(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()), Ok(None));
         }
     }
 
@@ -406,7 +406,7 @@ mod tests {
         };
         let head = "GET /`a?b=\"<c>\"%22 HTTP/1.1\r\nX: \"<>`\r\n\r\n\"";
         assert_eq!(escaped(head), "GET /%60a?b=%22%3Cc%3E%22%22 HTTP/1.1\r\nX: \"<>`\r\n\r\n\"");
-        assert_eq!(judge(escaped("GET /<a HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()), Ok(Follows::Head));
+        assert_eq!(judge(escaped("GET /<a HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()), Ok(Some(Follows::Head)));
         assert_eq!(escaped("GET /<"), "GET /%3C");
         assert_eq!(escaped("<"), "<");
     }

@@ -26,6 +26,21 @@ fn an_upstream_that_is_down_is_502_first_and_then_503() {
     assert!(gateway.get("/", "").starts_with("HTTP/1.1 503 "));
 }
 
+#[test]
+fn a_slow_client_makes_no_slow_upstream() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::with(&format!(
+        "reverse_proxy 127.0.0.1:{} {{\n\trequest_buffers 1MB\n\tfail_duration 1h\n\tunhealthy_latency 1s\n}}",
+        upstream.port
+    ));
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    client.send("dy");
+    assert!(client.answer().starts_with("HTTP/1.1 200 "));
+    assert!(gateway.get("/", "").starts_with("HTTP/1.1 200 "));
+}
+
 /// Answers one request on a connection, and then ends it at the next one without a word.
 fn one_and_no_more() -> Upstream {
     Upstream::playing(|peer, tell| {

@@ -108,8 +108,7 @@ impl Proxy {
         }
         let mut retries = 0;
         loop {
-            let begun = if retries == 0 { started } else { Instant::now() };
-            let attempt = self.attempt(x, &mut request, retries, begun).await;
+            let attempt = self.attempt(x, &mut request, retries).await;
             let refused =
                 attempt.is_ok() && self.answer_match.is_some() && Box::pin(self.is_refused(x)).await;
             let failure = match attempt {
@@ -196,7 +195,6 @@ impl Proxy {
         x: &mut Exchange,
         request: &mut Request,
         retries: usize,
-        begun: Instant,
     ) -> Result<Answer, Failure> {
         let looked_up = match &self.source {
             Some(source) => Box::pin(source.upstreams(x)).await,
@@ -217,6 +215,8 @@ impl Proxy {
         x.upstream = Some(Box::new(info));
         let permit = self.transports.permit(&target.dial).await;
         let running = upstream.host.begin(permit);
+        // What a slow client or a name server took is not the upstream's.
+        let begun = Instant::now();
         let result = self.round_trip(x, request, &target).await;
         let latency = begun.elapsed();
         match result {

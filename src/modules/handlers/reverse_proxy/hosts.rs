@@ -13,13 +13,40 @@ use crate::modules::transports::http::Permit;
 /// Failures remembered of one address; more make no difference to any sensible `max_fails`.
 const FAILURES_MAX: usize = 4096;
 
-/// Every address that a running configuration proxies to, by the address as it was written.
-static HOSTS: LazyLock<Mutex<HashMap<Box<str>, Weak<Host>>>> = LazyLock::new(Mutex::default);
+/// Every address that a running configuration proxies to, or that requests are still in flight to, by the
+/// address as it was written.
+static HOSTS: LazyLock<Mutex<HashMap<Box<str>, Entry>>> = LazyLock::new(Mutex::default);
+
+/// What is known under an address.
+struct Entry {
+    host: Weak<Host>,
+    in_flight: Arc<Counts>,
+}
+
+/// How many requests the workers have begun that have not ended.
+type Counts = PerWorker<Count>;
+
+/// So many addresses are known before those that are over are looked for.
+const ENTRIES_MIN: usize = 64;
+
+/// How many addresses were left when those that were over had been looked for last.
+static LEFT_LOOKED_FOR: AtomicUsize = AtomicUsize::new(ENTRIES_MIN);
+
+impl Entry {
+    /// Whether nobody proxies there any more, and no request is in flight.
+    fn is_over(&self) -> bool {
+        self.host.strong_count() == 0 && sum(&self.in_flight) == 0
+    }
+}
+
+fn sum(counts: &Counts) -> usize {
+    counts.iter().map(|count| count.0.load(Ordering::Relaxed)).sum()
+}
 
 /// One upstream address.
 pub struct Host {
     address: Box<str>,
-    in_flight: PerWorker<Arc<Count>>,
+    in_flight: Arc<Counts>,
     /// As many as `failures` has, so that the usual case takes no lock.
     failures_len: AtomicUsize,
     failures: Mutex<Vec<Failure>>,
@@ -49,15 +76,19 @@ pub struct HostStatus {
 
 /// The state of all addresses, in the order of their names.
 pub fn statuses() -> Vec<HostStatus> {
-    let hosts: Vec<_> = lock(&HOSTS).values().filter_map(Weak::upgrade).collect();
-    let mut all: Vec<_> = hosts
-        .iter()
-        .map(|host| HostStatus {
-            address: host.address.to_string(),
-            in_flight: host.in_flight(),
-            failures: host.failures(),
-        })
-        .collect();
+    // Hosts are let go behind the lock, which they need for that.
+    let mut hosts = Vec::new();
+    let mut all = Vec::new();
+    for (address, entry) in &*lock(&HOSTS) {
+        let (host, in_flight) = (entry.host.upgrade(), sum(&entry.in_flight));
+        if host.is_some() || in_flight > 0 {
+            all.push(HostStatus { address: address.to_string(), in_flight, failures: 0 });
+            hosts.push(host);
+        }
+    }
+    for (status, host) in all.iter_mut().zip(hosts) {
+        status.failures = host.map_or(0, |host| host.failures());
+    }
     all.sort_by(|a, b| a.address.cmp(&b.address));
     all
 }
@@ -66,27 +97,29 @@ impl Host {
     /// The host of this address, shared with all who ask for it.
     pub fn named(address: &str) -> Arc<Self> {
         let mut hosts = lock(&HOSTS);
-        if let Some(host) = hosts.get(address).and_then(Weak::upgrade) {
+        let entry = hosts.get(address);
+        if let Some(host) = entry.and_then(|entry| entry.host.upgrade()) {
             return host;
         }
+        let in_flight = entry.map(|entry| entry.in_flight.clone()).unwrap_or_default();
         let host = Arc::new(Self {
             address: address.into(),
-            in_flight: PerWorker::new(Arc::default),
+            in_flight: in_flight.clone(),
             failures_len: AtomicUsize::new(0),
             failures: Mutex::default(),
         });
-        hosts.insert(address.into(), Arc::downgrade(&host));
+        hosts.insert(address.into(), Entry { host: Arc::downgrade(&host), in_flight });
         host
     }
 
     /// Requests that have begun and not ended.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.iter().map(|count| count.0.load(Ordering::Relaxed)).sum()
+        sum(&self.in_flight)
     }
 
     /// Counts a request until the guard goes, and with it the request's right to a connection.
     pub fn begin(&self, permit: Option<Permit>) -> InFlight {
-        let count = Arc::clone(self.in_flight.own());
+        let count = Arc::clone(self.in_flight.own(Count::default));
         count.0.fetch_add(1, Ordering::Relaxed);
         InFlight { count, _permit: permit }
     }
@@ -122,8 +155,14 @@ impl Drop for Host {
     fn drop(&mut self) {
         let mut hosts = lock(&HOSTS);
         // Another one may have taken the name since.
-        if hosts.get(&*self.address).is_some_and(|host| host.strong_count() == 0) {
+        if hosts.get(&*self.address).is_some_and(Entry::is_over) {
             hosts.remove(&*self.address);
+        }
+        // Requests in flight outlive their host, and count for the next one of its name. What they leave is
+        // looked for when there is much that may be left.
+        if hosts.len() >= 2 * LEFT_LOOKED_FOR.load(Ordering::Relaxed) {
+            hosts.retain(|_, entry| !entry.is_over());
+            LEFT_LOOKED_FOR.store(hosts.len().max(ENTRIES_MIN), Ordering::Relaxed);
         }
     }
 }
@@ -162,6 +201,18 @@ mod tests {
         assert_eq!(b.in_flight(), 0);
         drop(b);
         assert!(!statuses().iter().any(|status| status.address == "shared.test:1"));
+    }
+
+    #[test]
+    fn requests_in_flight_count_for_the_next_host_of_the_name() {
+        let host = Host::named("left.test:1");
+        let guard = host.begin(None);
+        drop(host);
+        assert!(statuses().iter().any(|status| status.address == "left.test:1" && status.in_flight == 1));
+        assert_eq!(Host::named("left.test:1").in_flight(), 1);
+        drop(guard);
+        assert_eq!(Host::named("left.test:1").in_flight(), 0);
+        assert!(!statuses().iter().any(|status| status.address == "left.test:1"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Upstream {
 /// Where an upstream is.
 pub enum Location {
     /// Always at the same place, with the text of it that each worker's requests hold on to.
-    Fixed(Arc<Target>, PerWorker<Arc<DialText>>),
+    Fixed(Arc<Target>, PerWorker<DialText>),
     /// At a place that depends on the request.
     PerRequest(Template),
 }
@@ -160,7 +160,7 @@ impl Upstream {
     /// How `target`, which is where it is for a request, is written: for the request to keep.
     pub fn text(&self, target: &Target) -> Arc<DialText> {
         match &self.location {
-            Location::Fixed(_, texts) => Arc::clone(texts.own()),
+            Location::Fixed(_, texts) => Arc::clone(texts.own(|| DialText::clone(&target.text))),
             Location::PerRequest(_) => Arc::clone(&target.text),
         }
     }
@@ -169,8 +169,7 @@ impl Upstream {
 impl Location {
     /// A place that stays the same.
     pub fn fixed(target: Target) -> Self {
-        let texts = PerWorker::new(|| Arc::new(DialText::clone(&target.text)));
-        Self::Fixed(Arc::new(target), texts)
+        Self::Fixed(Arc::new(target), PerWorker::default())
     }
 }
 

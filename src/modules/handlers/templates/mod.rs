@@ -34,7 +34,7 @@ use crate::config::{ModuleJson, is_default};
 use crate::gotemplate::{self, Delimiters};
 use crate::http::{
     Exchange, Handler, HandlerError, HandlerType, Intercepted, Interception, Interceptor, Outcome, Provision,
-    ProvisionError, Response, ServerHandle, Step, Template, Unknown,
+    ProvisionError, Response, ServerHandle, Step, Template, Unknown, UpstreamField,
 };
 use crate::module::Module;
 
@@ -177,6 +177,8 @@ struct Provisioned {
 
 fn provision(json: &ModuleJson, ctx: &mut Provision<'_>) -> Result<Box<dyn Handler>, ProvisionError> {
     let json: Templates = json.decode(HANDLER_TAG)?;
+    // Templates read their placeholders when they are rendered.
+    UpstreamField::want_all();
     if let Some(name) = json.extensions.iter().flat_map(BTreeMap::keys).next() {
         let message = format!("module not registered: http.handlers.templates.functions.{name}");
         return Err(ProvisionError::invalid(message));

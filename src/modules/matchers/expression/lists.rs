@@ -1,6 +1,7 @@
 //! cel-go's extension for lists.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use super::eval::EvalError;
 use super::functions::{Applied, Function, Type, global, method};
@@ -8,6 +9,8 @@ use super::value::Value;
 
 /// `lists.range` makes no longer list.
 const RANGE_MAX: i64 = 10_000;
+/// What is no text is compared each with each, in lists of so many elements at most.
+const DISTINCT_MAX: usize = 1000;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     global("lists.range", (1, 1), Type::List, range),
@@ -50,6 +53,16 @@ fn flatten_into(flat: &mut Vec<Value>, items: &[Value], depth: i64) {
 
 fn distinct(args: &[Value]) -> Applied {
     let [Value::List(items)] = args else { return None };
+    let texts = items.iter().map(|item| if let Value::Text(text) = item { Some(text) } else { None });
+    if let Some(texts) = texts.collect::<Option<Vec<_>>>() {
+        // These can come from a client, by the thousand.
+        let mut seen = HashSet::with_capacity(texts.len());
+        let fresh = texts.into_iter().filter(|text| seen.insert(*text));
+        return Some(Ok(Value::List(fresh.cloned().map(Value::Text).collect())));
+    }
+    if items.len() > DISTINCT_MAX {
+        return Some(Err(EvalError::new(format!("distinct has at most {DISTINCT_MAX} elements"))));
+    }
     let mut found: Vec<Value> = Vec::new();
     for item in items {
         if !found.iter().any(|earlier| earlier.equals(item)) {
@@ -70,6 +83,10 @@ pub(super) fn sorted(items: Vec<Value>, keys: &[Value]) -> Result<Value, EvalErr
         }
     }
     let mut pairs: Vec<_> = keys.iter().zip(items).collect();
-    pairs.sort_by(|(a, _), (b, _)| a.compare(b).unwrap_or(Ordering::Equal));
+    pairs.sort_by(|(a, _), (b, _)| match (a, b) {
+        // Sorting needs an order of all, what is no number included.
+        (Value::Double(a), Value::Double(b)) => a.total_cmp(b),
+        _ => a.compare(b).unwrap_or(Ordering::Equal),
+    });
     Ok(Value::List(pairs.into_iter().map(|(_, item)| item).collect()))
 }

@@ -97,6 +97,8 @@ fn there_are_cel_gos_extensions() {
         "'%s-%d %.2f %e %x %X %b %o 100%%'.format(['a', 1, 1.005, 1500.0, 255, 'k', 5, 8]) \
          == 'a-1 1.00 1.500000e+03 ff 6B 101 10 100%'",
         "'%s %s'.format([{'b': [1, null], 'a': true}, duration('1500ms')]) == '{a: true, b: [1, null]} 1.5s'",
+        "lists.range(64).map(n, n % 3 == 0 ? double('nan') : double(63 - n)).sort()[0] == 1.0",
+        "lists.range(3000).map(n, string(n % 2)).distinct() == ['0', '1']",
         "[3, 1, 2].sort() == [1, 2, 3] && ['b', 'a'].sort() == ['a', 'b'] && [].sort() == []",
         "[{'n': 2}, {'n': 1}].sortBy(m, m.n)[0].n == 1",
         "[1, [2, [3]]].flatten() == [1, 2, [3]] && [1, [2, [3]]].flatten(2) == [1, 2, 3]",
@@ -140,6 +142,7 @@ fn what_has_no_value_is_an_error() {
         ("timestamp({http.request.remote.port} * 1000000000) == timestamp(0)", "timestamp overflow"),
         ("duration({http.request.method}) == duration(0)", "google.protobuf.Duration"),
         ("lists.range(10001) == []", "at most 10000"),
+        ("lists.range(1001).distinct() == []", "at most 1000"),
         ("[1, 'a'].sort() == []", "same type"),
         ("[[1], [2]].sort() == []", "comparable"),
         ("'%d'.format([{http.request.method}]) == ''", "can't be used on string"),
