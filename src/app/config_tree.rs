@@ -398,13 +398,18 @@ mod tests {
 
     #[test]
     fn no_edit_makes_it_too_deep() {
-        let nested = |levels| (0..levels).fold(json!(1), |value, _| json!([value]));
-        let keys = |count| format!("/config/{}", vec!["a"; count].join("/"));
-        assert!(tree().edited(&keys(500), Edit::Insert(nested(499))).is_ok());
-        for (keys_count, levels) in [(500, 501), (1001, 0), (30_000, 0)] {
-            let refused = tree().edited(&keys(keys_count), Edit::Insert(nested(levels)));
-            assert_eq!(refused.unwrap_err(), TreeError::TooDeep, "{keys_count} {levels}");
-        }
+        let try_out = || {
+            let nested = |levels| (0..levels).fold(json!(1), |value, _| json!([value]));
+            let keys = |count| format!("/config/{}", vec!["a"; count].join("/"));
+            assert!(tree().edited(&keys(500), Edit::Insert(nested(499))).is_ok());
+            for (keys_count, levels) in [(500, 501), (1001, 0), (30_000, 0)] {
+                let refused = tree().edited(&keys(keys_count), Edit::Insert(nested(levels)));
+                assert_eq!(refused.unwrap_err(), TreeError::TooDeep, "{keys_count} {levels}");
+            }
+        };
+        // With as much room as the threads have that do it.
+        let thread = std::thread::Builder::new().stack_size(32 << 20).spawn(try_out);
+        thread.unwrap().join().unwrap();
     }
 
     #[test]
