@@ -12,6 +12,7 @@ round's ratio to nginx. Needs Linux and Python's standard library.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -106,55 +107,49 @@ def first_byte(load, server, scale):
     return [(statistics.median(through) - statistics.median(direct)) / 1e3]
 
 
-def idle(load, server, scale):
-    """PSS for each open idle stream, of a fresh process, since a used one has memory to spare."""
-    streams = int(2000 * min(1.0, scale))
+@contextlib.contextmanager
+def opened(load, server, role, options):
+    """A fresh process, since a used one has memory to spare, with connections that `role` has opened.
+
+    Gives the process, the client that holds them, and the PSS of each in KiB."""
     fresh = Server(server.name, server.binary, os.path.dirname(server.directory) + "/fresh", server.upstream)
     fresh.start()
     try:
         load.run("kept", fresh.address, connections=2, seconds=0.1)
         time.sleep(0.5)
         before = fresh.pss()
-        command = load.arguments("hold", fresh.address, {"connections": streams})
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-            opened = json.loads(holder.stdout.readline() or "{}").get("open")
-            if opened != streams:
-                raise SystemExit(f"{server.name}: {opened} of {streams} streams opened")
+        command = load.arguments(role, fresh.address, options)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+            count = options["connections"]
+            found = json.loads(client.stdout.readline() or "{}").get("open")
+            if found != count:
+                raise SystemExit(f"{server.name}: {found} of {count} connections opened")
             time.sleep(1.0)
-            after = fresh.pss()
-            holder.stdin.close()
-            holder.wait(20)
-        return [(after - before) / streams]
+            yield fresh, client, (fresh.pss() - before) / count
+            client.stdin.close()
+            client.wait(20)
     finally:
         fresh.stop()
+
+
+def idle(load, server, scale):
+    """PSS for each open idle stream."""
+    with opened(load, server, "hold", {"connections": int(2000 * min(1.0, scale))}) as (_, _, memory):
+        return [memory]
 
 
 def tunnels(load, server, scale):
     """Of 1,000 WebSockets: PSS for each while they are silent, then CPU for each message that comes back."""
-    count = int(1000 * min(1.0, scale))
-    fresh = Server(server.name, server.binary, os.path.dirname(server.directory) + "/fresh", server.upstream)
-    fresh.start()
-    try:
-        load.run("kept", fresh.address, connections=2, seconds=0.1)
-        time.sleep(0.5)
-        before = fresh.pss()
-        options = {"connections": count, "interval_us": 100_000, "seconds": 3 * scale}
-        command = load.arguments("tunnels", fresh.address, options)
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as users:
-            if json.loads(users.stdout.readline() or "{}").get("open") != count:
-                raise SystemExit(f"{server.name}: not all of {count} tunnels opened")
-            time.sleep(1.0)
-            memory = (fresh.pss() - before) / count
-            cpu = fresh.cpu()
-            users.stdin.write("\n")
-            users.stdin.flush()
-            result = json.loads(users.stdout.readline() or '{"errors": 1, "first_error": "none"}')
-            cpu = fresh.cpu() - cpu
+    options = {"connections": int(1000 * min(1.0, scale)), "interval_us": 100_000, "seconds": 3 * scale}
+    with opened(load, server, "tunnels", options) as (fresh, users, memory):
+        cpu = fresh.cpu()
+        users.stdin.write("\n")
+        users.stdin.flush()
+        result = json.loads(users.stdout.readline() or '{"errors": 1, "first_error": "none"}')
+        cpu = fresh.cpu() - cpu
         if result["errors"]:
             raise SystemExit(f"{server.name}: {result['errors']} broken tunnels, the first: {result['first_error']}")
         return [memory, 1e6 * cpu / result["units"]]
-    finally:
-        fresh.stop()
 
 
 def balanced(load, server, scale):
