@@ -9,7 +9,7 @@ pub const NETWORK_PROXIES: &str = "caddy.network_proxy";
 pub const NETWORK_PROXY_TAG: &str = "from";
 
 /// The JSON form of `caddy.network_proxy.url`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkProxyUrl {
     /// Where the proxy is, with its scheme; a name and a password may stand in it.

@@ -20,7 +20,7 @@ pub struct Certificate {
     /// For rustls, without a staple.
     key: Arc<CertifiedKey>,
     /// The same with one, if there is one; it comes and goes while the certificate is in use.
-    stapled: ArcSwapOption<CertifiedKey>,
+    stapled: ArcSwapOption<Stapled>,
     /// What its authority said of it last.
     answer: ArcSwapOption<Answer>,
     /// Whether it names somebody who can be asked whether it is revoked.
@@ -32,6 +32,15 @@ pub struct Certificate {
     /// What the configuration calls it.
     pub(super) tags: Vec<String>,
     pub(super) facts: Facts,
+}
+
+/// A certificate with what its authority says of it.
+#[derive(Debug)]
+struct Stapled {
+    key: Arc<CertifiedKey>,
+    /// When that says nothing any more, in seconds since 1970: clients may take it for an attempt to show them
+    /// something old.
+    ends: Option<i64>,
 }
 
 /// What stands in a leaf certificate, as far as it matters here.
@@ -98,7 +107,10 @@ impl Certificate {
 
     /// For rustls, with a staple if there is one.
     pub(super) fn for_handshakes(&self) -> Arc<CertifiedKey> {
-        self.stapled.load_full().unwrap_or_else(|| self.key.clone())
+        match &*self.stapled.load() {
+            Some(stapled) if stapled.ends.is_none_or(|ends| ocsp::now() <= ends) => stapled.key.clone(),
+            _ => self.key.clone(),
+        }
     }
 
     /// What its authority said of it last.
@@ -111,7 +123,7 @@ impl Certificate {
         match answer.status {
             Status::Good => {
                 let stapled = CertifiedKey { ocsp: Some(der), ..CertifiedKey::clone(&self.key) };
-                self.stapled.store(Some(Arc::new(stapled)));
+                self.stapled.store(Some(Arc::new(Stapled { key: Arc::new(stapled), ends: answer.ends() })));
             }
             // It would be a lie.
             Status::Revoked { .. } => self.unstaple(),

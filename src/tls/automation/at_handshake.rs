@@ -16,7 +16,7 @@ use super::super::renewal_info::RenewalInfo;
 use super::super::storage::blocking;
 use super::super::{Certificate, TlsError};
 use super::retry::WAIT_MAX;
-use super::{Automation, Held, Policy, now};
+use super::{Automation, Held, Policy, REVOKED_REST, now};
 use crate::config::subject::qualifies_for_certificate;
 
 /// A client waits so long at most.
@@ -74,8 +74,8 @@ impl Handshakes {
     }
 
     /// All that is at hand, by name.
-    pub(super) fn for_each_held(&self, mut look: impl FnMut(&str, &Held)) {
-        self.lock().held.iter().for_each(|(name, held)| look(name, held));
+    pub(super) fn all_held(&self) -> Vec<(String, Held)> {
+        self.lock().held.iter().map(|(name, held)| (name.clone(), held.clone())).collect()
     }
 
     /// Notes what its authority says of the renewal of a certificate, if that is still at hand.
@@ -229,7 +229,8 @@ impl Automation {
         let at_hand = self.handshakes.lock().held.get(name).cloned();
         let old = stored.map(|stored| at_hand.filter(|held| held.is_same(&stored)).unwrap_or(stored));
         if let Some(held) = old.as_ref().filter(|held| !policy.is_due(held, now())) {
-            policy.stapling.staple_first(&held.certificate).await;
+            // Nobody waits for what is said of a certificate that is at hand.
+            policy.stapling.staple_soon(&held.certificate);
             return Ok(held.clone());
         }
         let _turn = self.orders.acquire().await;
@@ -242,7 +243,13 @@ impl Automation {
     /// Puts what has been found at hand.
     fn note(&self, name: &str, found: Result<Held, Failure>) {
         match found {
-            Ok(held) => self.hold(name, held),
+            Ok(held) => {
+                if held.certificate.is_revoked() {
+                    // An authority that takes back what it has just given is not asked for more of it at once.
+                    self.handshakes.lock().rest(name, REVOKED_REST);
+                }
+                self.hold(name, held);
+            }
             Err(Failure::Denied(denied @ Denied::Refused(_))) => {
                 tracing::debug!(target: "tls.on_demand", name, error = %denied, "on-demand certificate issuance denied");
                 let gone = {

@@ -29,6 +29,8 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// A name is left alone so long at most after its certificate has been got.
 const REST_MAX: Duration = Duration::from_secs(10 * 60);
+/// And so long if what it has just been given is said to be revoked: the next one may be too.
+const REVOKED_REST: Duration = Duration::from_secs(60 * 60);
 /// What an authority says of one renewal must come within this time.
 const INFO_TIMEOUT: Duration = Duration::from_secs(60);
 /// So many certificates are being got at once; others wait.
@@ -284,10 +286,9 @@ impl Automation {
             };
             managed.iter().filter_map(held).collect()
         };
-        let mut at_handshakes = Vec::new();
-        self.handshakes.for_each_held(|name, held| {
-            let asked = self.policy_for(name).filter(|_| held.info.is_some());
-            at_handshakes.extend(asked.map(|policy| (name.to_owned(), policy.clone(), held.clone())));
+        let at_handshakes = self.handshakes.all_held().into_iter().filter_map(|(name, held)| {
+            let policy = self.policy_for(&name).filter(|_| held.info.is_some())?.clone();
+            Some((name, policy, held))
         });
         for (name, policy, held) in held.into_iter().chain(at_handshakes) {
             let asking = policy.ask_renewal_info(&name, &held);
@@ -323,9 +324,9 @@ impl Automation {
             .values()
             .filter_map(|entry| Some(stapled(entry.held.as_ref()?, &entry.policy)))
             .collect();
-        self.handshakes.for_each_held(|name, held| {
-            all.extend(self.policy_for(name).map(|policy| stapled(held, policy)));
-        });
+        for (name, held) in self.handshakes.all_held() {
+            all.extend(self.policy_for(&name).map(|policy| stapled(&held, policy)));
+        }
         all
     }
 
@@ -378,6 +379,9 @@ impl Managed {
     /// How long a name is left alone after somebody has cared for it, whatever its certificate and its authority
     /// say: a new one that is due at once, by a clock that is wrong for one, is not renewed without end.
     fn rest(&self) -> Duration {
+        if self.held.as_ref().is_some_and(|held| held.certificate.is_revoked()) {
+            return REVOKED_REST;
+        }
         let life = self.held.as_ref().map_or(0, |held| {
             let facts = &held.certificate.facts;
             u64::try_from(facts.not_after - facts.not_before).unwrap_or(0)

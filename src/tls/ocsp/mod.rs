@@ -19,6 +19,7 @@ use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use rustls::pki_types::{CertificateDer, UnixTime};
+use tokio::sync::Semaphore;
 
 use super::authority::certificate_pem;
 use super::client::{Trust, own_client_config};
@@ -63,7 +64,13 @@ pub(super) struct Answer {
 impl Answer {
     /// Whether there is no need yet to ask again.
     pub(super) fn is_fresh(&self, now: i64) -> bool {
-        self.ends.is_some_and(|ends| now < self.this_update + (ends - self.this_update) / 2)
+        let half_way = |ends: i64| self.this_update + (ends - self.this_update) / 2;
+        self.next_update.is_some() && self.ends.is_some_and(|ends| now < half_way(ends))
+    }
+
+    /// When it says nothing any more, in seconds since 1970.
+    pub(super) fn ends(&self) -> Option<i64> {
+        self.ends
     }
 
     /// Whether it says nothing of now any more.
@@ -119,7 +126,7 @@ pub(super) struct Stapling {
 struct Silence(Mutex<HashMap<String, u32>>);
 
 /// The time in seconds since 1970.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -163,6 +170,17 @@ impl Stapling {
         }
     }
 
+    /// Staples a certificate in the background. With too many at once it is left to the next round.
+    pub(super) fn staple_soon(self: &Arc<Self>, certificate: &Arc<Certificate>) {
+        static TURNS: Semaphore = Semaphore::const_new(ASKED_MAX);
+        let Ok(turn) = TURNS.try_acquire() else { return };
+        let (stapling, certificate) = (self.clone(), certificate.clone());
+        tokio::spawn(async move {
+            stapling.staple_first(&certificate).await;
+            drop(turn);
+        });
+    }
+
     /// Sees to it that a certificate has a staple that is fresh.
     async fn renew(&self, certificate: &Certificate, silence: &Silence) {
         let now = now();
@@ -178,11 +196,15 @@ impl Stapling {
         match self.ask(certificate, silence).await {
             Ok((answer, staple)) => {
                 let status = answer.status;
-                if let Status::Revoked { reason } = status {
-                    tracing::warn!(target: "tls.ocsp", name, reason, "the certificate is REVOKED");
-                } else {
-                    let (from, to) = (old.and_then(|old| old.next_update), answer.next_update);
-                    tracing::info!(target: "tls.ocsp", name, ?status, from, to, "advancing OCSP staple");
+                let (from, to) = (old.and_then(|old| old.next_update), answer.next_update);
+                match status {
+                    Status::Revoked { reason } => {
+                        tracing::warn!(target: "tls.ocsp", name, reason, "the certificate is REVOKED");
+                    }
+                    Status::Unknown => tracing::warn!(target: "tls.ocsp", name, "unknown to its responder"),
+                    Status::Good => {
+                        tracing::info!(target: "tls.ocsp", name, ?status, from, to, "advancing OCSP staple");
+                    }
                 }
                 certificate.note(answer, staple);
             }
@@ -191,10 +213,6 @@ impl Stapling {
                     tracing::debug!(target: "tls.ocsp", name, %error, "no OCSP stapling");
                 } else {
                     tracing::warn!(target: "tls.ocsp", name, %error, "no OCSP stapling");
-                }
-                if old.is_some_and(|old| old.has_ended(now)) {
-                    // Clients may take it for an attempt to show them something old.
-                    certificate.unstaple();
                 }
             }
         }
@@ -239,9 +257,13 @@ impl Stapling {
         }
         let bytes = fetch(Method::POST, url, question.request().into(), silence).await?;
         let answer = question.believe(&bytes, now())?;
-        if answer.status == Status::Good {
-            let kept = bytes.clone();
-            let storing = blocking(move || storage.store(&key, &kept));
+        if answer.status != Status::Unknown {
+            let kept = (answer.status == Status::Good).then(|| bytes.clone());
+            let storing = blocking(move || match kept {
+                Some(kept) => storage.store(&key, &kept),
+                // What was good is so no more, also after a restart.
+                None => storage.delete(&key),
+            });
             if let Err(error) = storing.await {
                 tracing::warn!(target: "tls.ocsp", name = certificate.first_name(), %error, "unable to store the OCSP staple");
             }

@@ -20,6 +20,8 @@ const HASHES: [(&[u8], &digest::Algorithm); 4] = [
     (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2], &digest::SHA384),
     (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3], &digest::SHA512),
 ];
+/// An answer that does not say when it ends is of no use any more after this time, in seconds.
+const OPEN_END: i64 = 7 * 24 * 60 * 60;
 /// A responder's clock may be this far ahead of ours, in seconds.
 const CLOCK_SKEW: i64 = 5 * 60;
 
@@ -103,11 +105,12 @@ impl<'a> Question<'a> {
         let single = response.singles.iter().find(|single| self.is_about(single));
         let single = single.ok_or(OcspError::AboutAnother)?;
         let delegate_ends = self.signer_ends(&response, now)?;
+        let ends = single.next_update.unwrap_or(single.this_update.saturating_add(OPEN_END));
         let answer = Answer {
             status: single.status,
             this_update: single.this_update,
             next_update: single.next_update,
-            ends: single.next_update.map(|next| delegate_ends.map_or(next, |ends| ends.min(next))),
+            ends: Some(delegate_ends.map_or(ends, |delegate| delegate.min(ends))),
         };
         if answer.this_update > now + CLOCK_SKEW || answer.has_ended(now) {
             return Err(OcspError::NotOfNow);

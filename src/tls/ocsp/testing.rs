@@ -126,6 +126,11 @@ impl Says {
         Self { status, since: -HOUR, until: Some(HOUR * 24), critical: false }
     }
 
+    /// Good from one time up to another, in seconds from now.
+    pub(crate) const fn good_between(since: i64, until: i64) -> Self {
+        Self { since, until: Some(until), ..Self::good() }
+    }
+
     pub(crate) const fn good() -> Self {
         Self::of(Status::Good)
     }

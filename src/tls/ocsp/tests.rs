@@ -183,6 +183,7 @@ fn what_is_due_is_replaced_and_what_has_ended_is_not_shown() {
     block_on(fixture.stapling().staple_first(&fixture.certificate));
     assert_eq!(fixture.staple().unwrap(), first);
     std::thread::sleep(Duration::from_millis(3100));
+    assert_eq!(fixture.staple(), None);
     block_on(fixture.stapling().staple_first(&fixture.certificate));
     assert_eq!((fixture.staple(), fixture.responder.asked()), (None, 3));
     fixture.responder.answer(says(-60, 3600));

@@ -38,11 +38,8 @@ fn clean_at(storage: &dyn Storage, interval: Duration, now: SystemTime) -> Resul
         return Ok(0);
     }
     for key in &staples {
-        let Some(staple) = storage.load_if_there(key)? else { continue };
-        // One without an end is asked for again each time.
-        let ends = ocsp::end_of_stored(&staple).ok().flatten();
-        if ends.and_then(since_epoch).is_none_or(|ends| ends < now) {
-            storage.delete(key)?;
+        if let Err(error) = clean_staple(storage, key, now) {
+            tracing::warn!(target: "tls.storage", key, %error, "cleaning up a staple failed");
         }
     }
     let mut removed = 0;
@@ -53,7 +50,7 @@ fn clean_at(storage: &dyn Storage, interval: Duration, now: SystemTime) -> Resul
         }
         tracing::info!(target: "tls.storage", key, "certificate expired beyond grace period; cleaning up");
         let base = key.trim_end_matches("crt");
-        for ending in ["crt", "key", "json"] {
+        for ending in ["crt", "key", "json", "key.compromised"] {
             storage.delete(&format!("{base}{ending}"))?;
         }
         if let Some((folder, _)) = key.rsplit_once('/')
@@ -66,6 +63,17 @@ fn clean_at(storage: &dyn Storage, interval: Duration, now: SystemTime) -> Resul
     let stamp = Timestamp::try_from(now).unwrap_or_default().to_string();
     storage.store(LAST, json!({"tls": {"timestamp": stamp}}).to_string().as_bytes())?;
     Ok(removed)
+}
+
+/// Deletes a staple that has ended.
+fn clean_staple(storage: &dyn Storage, key: &str, now: SystemTime) -> Result<(), TlsError> {
+    let Some(staple) = storage.load_if_there(key)? else { return Ok(()) };
+    // One without an end is asked for again each time.
+    let ends = ocsp::end_of_stored(&staple).ok().flatten();
+    if ends.and_then(since_epoch).is_none_or(|ends| ends < now) {
+        storage.delete(key)?;
+    }
+    Ok(())
 }
 
 /// When the storage was cleaned last.

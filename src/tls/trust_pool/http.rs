@@ -65,7 +65,10 @@ pub(super) fn fetch(json: HttpJson, sources: Sources<'_>) -> Result<Vec<Certific
     }
     let is_secret = addresses.iter().any(|address| address.starts_with("https"));
     let trust = if is_secret { trust } else { Trust::Anybody };
-    let client = Client::named(Proxies::Environment, own_client_config(trust)?, server_name);
+    // What is asked without TLS is nearby, and no proxy is to choose whom is trusted.
+    let is_all_secret = addresses.iter().all(|address| address.starts_with("https"));
+    let proxies = if is_all_secret { Proxies::Environment } else { Proxies::Direct };
+    let client = Client::named(proxies, own_client_config(trust)?, server_name);
     let client = client.with_timeout(timeout);
     // On a thread of its own, wherever this one has come from: it may be part of a runtime already.
     std::thread::scope(|scope| {

@@ -8,8 +8,8 @@ use super::super::super::authority::certificate_pem;
 use super::super::super::certificate::key_from_pem;
 use super::super::super::issuance::{Issued, Issuer, Issuing, Order};
 use super::super::super::ocsp::testing::{Authority, Responder, Says};
-use super::super::super::ocsp::{KEY_COMPROMISE, Status};
-use super::super::super::on_demand::Hello;
+use super::super::super::ocsp::{KEY_COMPROMISE, Status, look_after};
+use super::super::super::on_demand::{Answer, Hello};
 use super::*;
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
@@ -127,26 +127,67 @@ fn a_revoked_certificate_is_replaced() {
     }
 }
 
+/// One that says for a short time that the first certificate is good, and then that it is taken back.
+fn taking_back_later() -> impl FnMut(&[u8]) -> Vec<u8> + Send {
+    let mut first: Option<Vec<u8>> = None;
+    move |request| match &first {
+        None => {
+            first = Some(request.to_vec());
+            AUTHORITY.answer(request, &Says::good_between(-3600, 60))
+        }
+        Some(first) if first == request => {
+            AUTHORITY.answer(request, &Says::of(Status::Revoked { reason: None }))
+        }
+        Some(_) => good(request),
+    }
+}
+
+fn ask(automation: &Arc<Automation>) -> Option<Answer<'static, Option<Arc<Certificate>>>> {
+    automation.at_handshake("a.test", || Hello { server_name: "a.test".into(), ..Hello::default() })
+}
+
+fn on_demand(responder: &Responder) -> Value {
+    policies(responder, json!({"on_demand": true, "subjects": ["a.test"]}))
+}
+
 #[test]
 fn one_that_was_got_on_demand_is_replaced_when_it_is_asked_for() {
     let fixture = fixture();
-    let responder = Responder::start(taking_back(None));
+    let responder = Responder::start(taking_back_later());
     block_on(async {
-        let policies = policies(&responder, json!({"on_demand": true, "subjects": ["a.test"]}));
-        let automation = fixture.manage(policies, &[], &[]).unwrap();
-        let ask = || {
-            let hello = || Hello { server_name: "a.test".into(), ..Hello::default() };
-            automation.at_handshake("a.test", hello)
-        };
-        ask().unwrap().await;
+        let automation = fixture.manage(on_demand(&responder), &[], &[]).unwrap();
+        ask(&automation).unwrap().await;
         let first = fixture.serial("a.test");
-        assert_eq!(automation.to_staple().len(), 1);
+        assert!(is_stapled(&fixture, "a.test"));
+        look_after(automation.to_staple()).await;
+        assert!(!is_stapled(&fixture, "a.test"));
         // It serves until the new one is there.
-        assert!(ask().is_none());
+        assert!(ask(&automation).is_none());
         while fixture.serial("a.test") == first {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(is_stapled(&fixture, "a.test"));
-        assert!(ask().is_none());
+        assert!(ask(&automation).is_none());
     });
+}
+
+#[test]
+fn an_authority_that_takes_back_all_it_gives_is_not_asked_without_end() {
+    let fixture = fixture();
+    let responder =
+        Responder::start(|request| AUTHORITY.answer(request, &Says::of(Status::Revoked { reason: None })));
+    block_on(async {
+        let automation = fixture.manage(on_demand(&responder), &[], &[]).unwrap();
+        ask(&automation).unwrap().await;
+        let first = fixture.serial("a.test");
+        for _ in 0..20 {
+            assert!(ask(&automation).is_none());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(fixture.serial("a.test"), first);
+    });
+    let managed = fixture.manage(policies(&responder, json!({})), &["b.test"], &[]).unwrap();
+    block_on(managed.clone().secure("b.test".into()));
+    assert!(managed.take_due(now()).is_empty());
+    assert_eq!(managed.lock()["b.test"].rest(), REVOKED_REST);
 }
