@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -34,7 +36,12 @@ pub fn free_port() -> u16 {
     loop {
         let random = RandomState::new().hash_one(std::process::id());
         let port = 10_000 + u16::try_from(random % 22_000).expect("a port");
+        // Two gateways can listen at one port, so that it is free says too little. Who has the name has the
+        // number too, as long as the process lives.
+        let name = UnixAddress::from_abstract_name(format!("tollgate-test-port-{port}")).expect("a name");
+        let Ok(owned) = UnixListener::bind_addr(&name) else { continue };
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            std::mem::forget(owned);
             return port;
         }
     }

@@ -251,7 +251,8 @@ fn a_fleet_that_shares_a_redis_asks_once() {
     let start = |ports| Gateway::start_with(ports, &storage, &pebble.options(), site);
     let fleet = all.map(start);
     let [first, second, third] = fleet.each_ref().map(|gateway| gateway.wait_for("fleet.acme.test"));
-    assert!(first == second && second == third);
+    let logs = || fleet.each_ref().map(|gateway| gateway.log()).join("\n");
+    assert!(first == second && second == third, "{}", logs());
     assert_eq!(pebble.issued(), 1);
 }
 
