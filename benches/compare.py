@@ -29,29 +29,19 @@ GIB = 1 << 30
 
 
 class Load:
-    """The load generator: upstreams for the whole run, a client for each measurement."""
+    """The load generator: one upstream for the whole run, a client for each measurement."""
 
     def __init__(self, binary):
         self.binary = binary
-        self.upstreams = []
-        # Ports of all but the first.
-        self.more_upstreams = []
-        self.upstream_address = self.add_upstream()
-
-    def add_upstream(self):
-        """Starts an upstream; returns its address."""
-        upstream = subprocess.Popen([self.binary, "upstream"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                    text=True)
-        self.upstreams.append(upstream)
-        address = upstream.stdout.readline().strip()
-        if not address:
+        self.upstream = subprocess.Popen([binary, "upstream"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         text=True)
+        self.upstream_address = self.upstream.stdout.readline().strip()
+        if not self.upstream_address:
             raise SystemExit("the upstream did not start")
-        return address
 
     def close(self):
-        for upstream in self.upstreams:
-            upstream.stdin.close()
-            upstream.wait(5)
+        self.upstream.stdin.close()
+        self.upstream.wait(5)
 
     def arguments(self, role, address, options):
         command = [self.binary, role, "--to", address, "--key", KEY]
@@ -156,11 +146,9 @@ def balanced(load, server, scale):
     """CPU for a small request with three upstreams whose health is checked, against one upstream.
 
     The two run by turns, so that whatever else the machine does meets both."""
-    while len(load.upstreams) < 3:
-        load.more_upstreams.append(int(load.add_upstream().rsplit(":", 1)[1]))
     folder = os.path.dirname(server.directory)
     one = Server(server.name, server.binary, folder + "/one", server.upstream)
-    three = Server(server.name, server.binary, folder + "/three", server.upstream, JOB_BALANCED, load.more_upstreams)
+    three = Server(server.name, server.binary, folder + "/three", server.upstream, JOB_BALANCED)
     spent = {one: [], three: []}
     try:
         for each in spent:

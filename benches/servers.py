@@ -165,13 +165,12 @@ def free_port():
 class Server:
     """One gateway as a process group of our own, on a port of its own."""
 
-    def __init__(self, name, binary, directory, upstream, job=JOB_GATE, more_upstreams=()):
+    def __init__(self, name, binary, directory, upstream, job=JOB_GATE):
         self.name = name
         self.binary = binary
         self.directory = os.path.join(directory, name)
         self.upstream = upstream
         self.job = job
-        self.more_upstreams = more_upstreams
         self.process = None
         self.port = None
         os.makedirs(self.directory, exist_ok=True)
@@ -216,7 +215,9 @@ class Server:
         """What JOB_BALANCED says more of the upstreams."""
         if self.job != JOB_BALANCED:
             return ""
-        return BALANCED.format(upstreams=" ".join(f"http://127.0.0.1:{port}" for port in self.more_upstreams))
+        # The upstream listens there too.
+        more = (f"http://{address}:{self.upstream}" for address in ("127.0.0.2", "127.0.0.3"))
+        return BALANCED.format(upstreams=" ".join(more))
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)

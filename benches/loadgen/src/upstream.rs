@@ -40,23 +40,31 @@ pub fn line(number: u32) -> String {
 /// Serves until standard input closes, so that the driver's end is ours too.
 pub async fn run() -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    println!("{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    // The same again, for who wants more upstreams. More processes would also share out the cores differently.
+    let second = TcpListener::bind(("127.0.0.2", address.port())).await?;
+    let third = TcpListener::bind(("127.0.0.3", address.port())).await?;
+    println!("{address}");
     let pattern: Rc<[u8]> = (0..BULK_BYTES + BULK_PERIOD).map(|index| (index % BULK_PERIOD) as u8).collect();
-    tokio::task::spawn_local(async move {
-        loop {
-            // A failed accept (out of descriptors) shows as an error at the client.
-            if let Ok((stream, _)) = listener.accept().await {
-                let pattern = Rc::clone(&pattern);
-                tokio::task::spawn_local(async move {
-                    // A client that leaves within an answer is the rule here, not a fault.
-                    let _ = connection(stream, &pattern).await;
-                });
-            } else {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    });
+    for listener in [listener, second, third] {
+        tokio::task::spawn_local(accept(listener, Rc::clone(&pattern)));
+    }
     stdin_closed().await
+}
+
+async fn accept(listener: TcpListener, pattern: Rc<[u8]>) {
+    loop {
+        // A failed accept (out of descriptors) shows as an error at the client.
+        if let Ok((stream, _)) = listener.accept().await {
+            let pattern = Rc::clone(&pattern);
+            tokio::task::spawn_local(async move {
+                // A client that leaves within an answer is the rule here, not a fault.
+                let _ = connection(stream, &pattern).await;
+            });
+        } else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 /// Waits until standard input ends.
