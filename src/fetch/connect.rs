@@ -90,7 +90,7 @@ impl Connector {
         Self { direct, route }
     }
 
-    async fn open(mut self, uri: Uri) -> io::Result<TokioIo<Wire>> {
+    async fn open(mut self, uri: Uri) -> io::Result<TokioIo<Opened>> {
         let proxy = self.route.proxy_for(&uri).cloned();
         let first = match &proxy {
             Some(proxy) => proxy.uri()?,
@@ -98,19 +98,19 @@ impl Connector {
         };
         poll_fn(|cx| self.direct.poll_ready(cx)).await.map_err(io::Error::other)?;
         let stream = self.direct.call(first).await.map_err(io::Error::other)?.into_inner();
-        let mut wire = Wire { io: Io::Tcp(stream), is_read_by_proxy: false };
+        let mut opened = Opened { io: Io::Tcp(stream), is_read_by_proxy: false };
         if let Some(proxy) = proxy {
             let (host, port) = end(&uri).ok_or(io::ErrorKind::InvalidInput)?;
             let in_the_clear = !is_https(&uri);
-            wire.io = proxy.open(wire.io, host, port, in_the_clear).await?;
-            wire.is_read_by_proxy = in_the_clear && proxy.reads_requests();
+            opened.io = proxy.open(opened.io, host, port, in_the_clear).await?;
+            opened.is_read_by_proxy = in_the_clear && proxy.reads_requests();
         }
-        Ok(TokioIo::new(wire))
+        Ok(TokioIo::new(opened))
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Wire>;
+    type Response = TokioIo<Opened>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -125,7 +125,7 @@ impl Service<Uri> for Connector {
 
 /// A connection, and whether a proxy reads what is sent on it.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Opened {
     io: Io,
     is_read_by_proxy: bool,
 }
@@ -143,7 +143,7 @@ impl From<Box<TlsStream<Self>>> for Io {
     }
 }
 
-impl Connection for Wire {
+impl Connection for Opened {
     fn connected(&self) -> Connected {
         Connected::new().proxy(self.is_read_by_proxy)
     }
@@ -185,7 +185,7 @@ impl AsyncWrite for Io {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Opened {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -195,7 +195,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Opened {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
     }

@@ -78,7 +78,8 @@ impl Finish {
         add_via(version, response.headers_mut());
         merge(gathered, response.headers_mut());
         *response.version_mut() = Version::default();
-        if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // Over HTTP/2 too, where our own answers keep it.
+        if response.status() == StatusCode::NOT_MODIFIED {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         let body = std::mem::take(response.body_mut());
