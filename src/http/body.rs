@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::serve::ClientBody;
 use super::upstream::UpstreamBody;
 
 /// Why a body broke off.
@@ -30,6 +31,8 @@ pub enum Body {
     Empty,
     /// All of it, in memory.
     Full(Bytes),
+    /// What a client sends over HTTP/1.
+    Client(ClientBody),
     /// What a peer of hyper's sends.
     Incoming(Incoming),
     /// What an HTTP/1 upstream sends.
@@ -89,6 +92,7 @@ impl http_body::Body for Body {
                 *this = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Self::Client(client) => client.poll_frame(cx),
             Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Self::Upstream(upstream) => {
                 let frame = upstream.poll_frame(cx);
@@ -107,6 +111,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
+            Self::Client(client) => client.is_end_stream(),
             Self::Incoming(incoming) => incoming.is_end_stream(),
             Self::Upstream(upstream) => upstream.is_finished(),
             Self::Stream(stream) => stream.is_end_stream(),
@@ -117,6 +122,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Client(client) => client.size_hint(),
             Self::Incoming(incoming) => incoming.size_hint(),
             Self::Upstream(upstream) => upstream.length().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::Stream(stream) => stream.size_hint(),
@@ -129,6 +135,7 @@ impl std::fmt::Debug for Body {
         f.write_str(match self {
             Self::Empty => "Empty",
             Self::Full(_) => "Full",
+            Self::Client(_) => "Client",
             Self::Incoming(_) => "Incoming",
             Self::Upstream(_) => "Upstream",
             Self::Stream(_) => "Stream",

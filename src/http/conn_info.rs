@@ -51,13 +51,6 @@ impl ConnInfo {
         head.extend_from_slice(b"\r\n");
         self.wire.push_interim(&head);
     }
-
-    /// From the present answer on the connection is a tunnel and no HTTP any more; false if the client
-    /// has already sent what could not be read as HTTP.
-    #[must_use]
-    pub fn begin_tunnel(&self) -> bool {
-        self.wire.begin_tunnel()
-    }
 }
 
 /// What a handshake settled, for placeholders and logs (`{http.request.tls.*}`).

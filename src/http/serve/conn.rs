@@ -1,10 +1,9 @@
-//! One connection from its first byte to its last: which protocol it speaks, and hyper's service
-//! for it.
+//! One connection from its first byte to its last: which protocol it speaks, and what answers its
+//! requests.
 
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,18 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::guard::Guard;
-use super::h2;
-use super::head::Refusal;
 use super::listener::{Bound, Rewind, Slot, Transport};
-use super::streams::{StreamClock, Upload};
-use super::wire::Registered;
+use super::streams::StreamClock;
+use super::{h1, h2};
 use crate::http::conn_info::TlsInfo;
+use crate::http::reading::read_little;
 use crate::http::{Body, BodyError, ConnInfo, Exchange};
 use crate::tls::challenges::ACME_TLS;
 use crate::tls::{ConnectionPolicies, Selected};
@@ -32,10 +26,6 @@ use crate::tls::{ConnectionPolicies, Selected};
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// hyper gathers this much of an answer at most before the client has to take some.
 pub(super) const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
-/// hyper has room for so many header fields, less what could be lines of anything else.
-const FIELDS_USUAL_MAX: usize = 90;
-/// A header field takes so many bytes at least: a letter, a colon and the line's end.
-const FIELD_BYTES_MIN: usize = 4;
 /// What a listener with TLS says to a client without, as Go does.
 const PLAIN_ON_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
@@ -66,16 +56,16 @@ where
 {
     let (wrappers, limit) = (bound.server.wrappers(), bound.limits.head_timeout);
     let has_tls = bound.tls.is_some();
-    let Ok(mut first) = wrappers.before_tls(&mut io, &mut conn, limit, has_tls).await else { return };
+    let Ok(first) = wrappers.before_tls(&mut io, &mut conn, limit, has_tls).await else { return };
     if first.is_empty() {
         let Ok(bytes) = first_bytes(&mut io, limit).await else { return };
-        first = bytes;
+        return serve_from(io, bytes, conn, slot, bound).await;
     }
-    serve_from(io, first, conn, slot, bound).await;
+    serve_from(io, first.into(), conn, slot, bound).await;
 }
 
 /// Serves a connection that begins with these bytes.
-async fn serve_from<T>(io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, bound: &Bound)
+async fn serve_from<T>(io: T, first: Bytes, conn: ConnInfo, slot: Arc<Slot>, bound: &Bound)
 where
     T: Transport + 'static,
 {
@@ -87,7 +77,7 @@ where
             return Box::pin(h2::serve(Rewind::new(io, first), conn, slot)).await;
         }
         if bound.protocols.h1 {
-            h1(io, first, conn, slot, false).await;
+            h1::serve(io, first, conn, slot, false).await;
         }
         return;
     };
@@ -96,13 +86,8 @@ where
 }
 
 /// Serves a connection on a listener with TLS.
-async fn serve_tls<T>(
-    mut io: T,
-    first: Vec<u8>,
-    mut conn: ConnInfo,
-    slot: Arc<Slot>,
-    tls: &ConnectionPolicies,
-) where
+async fn serve_tls<T>(mut io: T, first: Bytes, mut conn: ConnInfo, slot: Arc<Slot>, tls: &ConnectionPolicies)
+where
     T: Transport + 'static,
 {
     if first[0] != TLS_HANDSHAKE {
@@ -130,17 +115,17 @@ async fn serve_tls<T>(
         let limit = bound.limits.head_timeout;
         let looking = bound.server.wrappers().behind_tls(&mut io, &mut conn, limit);
         let Ok(first) = looking.await else { return };
-        let io = Rewind::new(io, first);
+        let io = Rewind::new(io, first.into());
         return if speaks_h2 {
             h2::serve(io, conn, slot).await
         } else {
-            h1(io, Vec::new(), conn, slot, true).await
+            h1::serve(io, Bytes::new(), conn, slot, true).await
         };
     }
     if speaks_h2 {
         h2::serve(io, conn, slot).await;
     } else {
-        h1(io, Vec::new(), conn, slot, true).await;
+        h1::serve(io, Bytes::new(), conn, slot, true).await;
     }
 }
 
@@ -195,25 +180,16 @@ pub(super) fn tls_info(session: &rustls::CommonState, server_name: Option<&str>)
 }
 
 /// Waits for the first bytes, which tell what the client speaks. Until they come the connection
-/// costs neither a buffer nor hyper's state.
-async fn first_bytes<T: AsyncRead + Unpin>(io: &mut T, limit: Option<Duration>) -> io::Result<Vec<u8>> {
-    thread_local! {
-        static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into());
-    }
-    let mut read = |cx: &mut Context<'_>| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buf = ReadBuf::new(scratch);
-            Pin::new(&mut *io).poll_read(cx, &mut buf).map_ok(|()| buf.filled().to_vec())
-        })
-    };
-    let early = poll_fn(|cx| Poll::Ready(read(cx))).await;
+/// costs no buffer.
+async fn first_bytes<T: AsyncRead + Unpin>(io: &mut T, limit: Option<Duration>) -> io::Result<Bytes> {
+    let early = poll_fn(|cx| Poll::Ready(read_little(io, cx))).await;
     if let Poll::Ready(bytes) = early {
         return bytes;
     }
     // Timers are dear, and the client has usually spoken by now; only who waits pays for one.
-    let waiting = poll_fn(read);
+    let waiting = poll_fn(|cx| read_little(io, cx));
     match limit {
-        Some(limit) => tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| Ok(Vec::new())),
+        Some(limit) => tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| Ok(Bytes::new())),
         None => waiting.await,
     }
 }
@@ -222,100 +198,23 @@ fn is_preface(first: &[u8]) -> bool {
     first.len() >= 3 && first.starts_with(&H2_PREFACE[..first.len().min(H2_PREFACE.len())])
 }
 
-/// HTTP/1: hyper behind a guard.
-async fn h1<T>(io: T, first: Vec<u8>, conn: ConnInfo, slot: Arc<Slot>, must_shut: bool)
-where
-    T: Transport + 'static,
-{
-    let conn = Arc::new(conn);
-    let limits = slot.bound().limits.clone();
-    let registered = Registered::new(conn.clone(), slot.id());
-    if slot.is_closed() {
-        conn.wire.drain();
-    }
-    let head_bytes_max = limits.head_bytes_max;
-    let many_fields = memchr::memchr_iter(b'\n', &first).count() > FIELDS_USUAL_MAX;
-    let mut guard = Guard::new(io, conn.clone(), limits, must_shut);
-    guard.prime(first);
-    let service = {
-        let conn = conn.clone();
-        service_fn(move |request| answer(request, conn.clone(), slot.bound(), None))
-    };
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    if many_fields {
-        // hyper's own room costs nothing; more of it is made only for who needs it.
-        builder.max_headers(head_bytes_max / FIELD_BYTES_MIN);
-    }
-    let connection = builder
-        .title_case_headers(true)
-        .max_buf_size(WRITE_BUFFER_BYTES_MAX.max(head_bytes_max * 2))
-        .serve_connection(TokioIo::new(guard), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut draining = false;
-    let ended = poll_fn(|cx| {
-        conn.wire.register(cx.waker());
-        if conn.wire.is_draining() && !draining {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        let ended = connection.as_mut().poll(cx);
-        if ended.is_pending() && conn.wire.needs_watching() {
-            return connection.as_mut().poll(cx);
-        }
-        ended
-    });
-    if let Err(error) = ended.await {
-        tracing::trace!(%error, "connection ended");
-    }
-    drop(registered);
-}
-
 /// The connection ends without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the handler aborted the connection")]
 pub(super) struct Aborted;
 
-/// hyper's service: a request in, an answer out.
-pub(super) fn answer(
-    request: http::Request<Incoming>,
-    conn: Arc<ConnInfo>,
-    bound: Arc<Bound>,
-    clock: Option<Arc<StreamClock>>,
-) -> impl Future<Output = Result<http::Response<Answer>, Aborted>> {
-    let request = request.map(|body| match &clock {
-        _ if http_body::Body::is_end_stream(&body) => Body::Empty,
-        Some(clock) => Body::stream(Upload::new(body, clock.clone())),
-        None => Body::Incoming(body),
-    });
-    respond(request, conn, bound, clock)
+/// An answer whose body is still to be sent.
+pub(super) struct Responded {
+    pub(super) parts: http::response::Parts,
+    pub(super) body: Body,
 }
 
 /// Answers a request, whichever version of HTTP it came by, with what is `bound` when it comes.
 pub(super) async fn respond(
     request: http::Request<Body>,
     conn: Arc<ConnInfo>,
-    bound: Arc<Bound>,
-    clock: Option<Arc<StreamClock>>,
-) -> Result<http::Response<Answer>, Aborted> {
-    let refusal = conn.wire.begin();
-    // From here on `Answer` sees to it that the request counts as ended.
-    let mut answer = Answer {
-        body: Body::Empty,
-        failure: None,
-        takes_trailers: false,
-        conn: conn.clone(),
-        clock: clock.clone(),
-    };
-    if let Some(refusal) = refusal {
-        return Ok(refused(refusal, answer));
-    }
-    if let limit @ Some(_) = bound.limits.write_timeout {
-        match &clock {
-            Some(clock) => clock.limit_answer(limit),
-            None => conn.wire.limit_answer(limit),
-        }
-    }
+    bound: &Bound,
+) -> Result<Responded, Aborted> {
     let is_connect = *request.method() == Method::CONNECT;
     let mut x = Exchange::new(request, conn);
     let response = bound.server.serve(&mut x).await;
@@ -339,9 +238,24 @@ pub(super) async fn respond(
         parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.remove(header::TRANSFER_ENCODING);
     }
+    Ok(Responded { parts, body })
+}
+
+/// The same for a request on a stream of its own (HTTP/2, HTTP/3), whose client `clock` watches.
+pub(super) async fn respond_on_stream(
+    request: http::Request<Body>,
+    conn: Arc<ConnInfo>,
+    bound: Arc<Bound>,
+    clock: Arc<StreamClock>,
+) -> Result<http::Response<Answer>, Aborted> {
+    conn.wire.begin();
+    // From here on `Answer` sees to it that the request counts as ended.
+    let mut answer = Answer { body: Body::Empty, conn: conn.clone(), clock: clock.clone() };
+    if let limit @ Some(_) = bound.limits.write_timeout {
+        clock.limit_answer(limit);
+    }
+    let Responded { parts, body } = respond(request, conn, &bound).await?;
     answer.body = body;
-    answer.takes_trailers =
-        x.version == http::Version::HTTP_11 && !parts.headers.contains_key(header::CONTENT_LENGTH);
     Ok(http::Response::from_parts(parts, answer))
 }
 
@@ -361,28 +275,12 @@ async fn skip_rest(body: &mut Body) {
     }
 }
 
-/// The answer to a request that was refused before it was one.
-fn refused(refusal: Refusal, mut answer: Answer) -> http::Response<Answer> {
-    let (status, text) = refusal.answer();
-    answer.body = Body::from(text);
-    let mut response = http::Response::new(answer);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-/// A body on its way to the client. While it lives its request is in flight.
+/// The body of an answer on a stream. While it lives its request is in flight.
 pub(super) struct Answer {
     body: Body,
-    /// Why it broke off, until that is told.
-    failure: Option<BodyError>,
-    /// Whether it ends in a way that has room for trailers of ours: in chunks.
-    takes_trailers: bool,
     conn: Arc<ConnInfo>,
-    /// With HTTP/2 and HTTP/3: watches whether the client takes it.
-    clock: Option<Arc<StreamClock>>,
+    /// Watches whether the client takes it.
+    clock: Arc<StreamClock>,
 }
 
 impl Answer {
@@ -390,32 +288,6 @@ impl Answer {
     pub(super) fn sent(&mut self) {
         self.body = Body::Empty;
     }
-}
-
-/// The last chunk of an answer, with trailers. What would change how the message is read, or is too
-/// much, is left out (RFC 9110 section 6.5.1).
-fn trailer_section(trailers: &http::HeaderMap) -> Vec<u8> {
-    const BYTES_MAX: usize = 16 * 1024;
-    let framing = [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::TRAILER,
-        header::CONNECTION,
-        header::HOST,
-        header::UPGRADE,
-        header::TE,
-        header::CONTENT_ENCODING,
-        header::CONTENT_TYPE,
-        header::CONTENT_RANGE,
-    ];
-    let mut section = b"0\r\n".to_vec();
-    for (name, value) in trailers.iter().filter(|(name, _)| !framing.contains(name)) {
-        if section.len() + name.as_str().len() + value.len() < BYTES_MAX {
-            crate::http::upstream::write_field(&mut section, name, value.as_bytes());
-        }
-    }
-    section.extend_from_slice(b"\r\n");
-    section
 }
 
 impl Drop for Answer {
@@ -433,34 +305,11 @@ impl http_body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let Some(error) = this.failure.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        if let Some(clock) = &this.clock {
-            // Who asks for more has sent what there was.
-            clock.taken();
-        }
-        match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-            // hyper drops what it has not sent yet when a body breaks off. Told a moment later, it
-            // has sent the head and all that came before.
-            Some(Err(error)) => {
-                this.failure = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Some(Ok(frame)) if frame.is_trailers() && this.takes_trailers => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    this.conn.wire.end_with_trailers(trailer_section(&trailers));
-                }
-                Poll::Ready(None)
-            }
-            frame => {
-                if let Some(clock) = &this.clock {
-                    clock.limit_taking();
-                }
-                Poll::Ready(frame)
-            }
-        }
+        // Who asks for more has sent what there was.
+        this.clock.taken();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        this.clock.limit_taking();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::conn::{WRITE_BUFFER_BYTES_MAX, answer};
-use super::guard::WireLimits;
+use super::conn::{WRITE_BUFFER_BYTES_MAX, respond_on_stream};
+use super::limits::WireLimits;
 use super::listener::{Slot, Transport};
-use super::streams::Streams;
+use super::streams::{Streams, Upload};
 use super::wire::Registered;
-use crate::http::ConnInfo;
+use crate::http::{Body, ConnInfo};
 
 /// So many requests may be under way on a connection, as in Go.
 const STREAMS_MAX: u32 = 250;
@@ -42,7 +44,14 @@ where
     let streams = Streams::new(limits.clone());
     let service = {
         let (conn, streams) = (conn.clone(), streams.clone());
-        service_fn(move |request| answer(request, conn.clone(), slot.bound(), Some(streams.begin())))
+        service_fn(move |request: http::Request<Incoming>| {
+            let clock = streams.begin();
+            let request = request.map(|body| match body.is_end_stream() {
+                true => Body::Empty,
+                false => Body::stream(Upload::new(body, clock.clone())),
+            });
+            respond_on_stream(request, conn.clone(), slot.bound(), clock)
+        })
     };
     let connection = hyper::server::conn::http2::Builder::new(streams)
         .timer(TokioTimer::new())

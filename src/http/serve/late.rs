@@ -51,6 +51,11 @@ impl Late {
         }
     }
 
+    #[cfg(test)]
+    fn is_watched(&self) -> bool {
+        !matches!(self.0, State::Unwatched { .. })
+    }
+
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         match &self.0 {
             State::Unwatched { socket, .. } => Ok(socket.as_fd()),
@@ -160,10 +165,6 @@ impl Transport for Late {
     fn gone(&self) -> io::Result<Gone> {
         let same = TcpStream::from_std(self.fd()?.try_clone_to_owned()?.into())?;
         Ok(Box::pin(async move { drop(same.ready(END).await) }))
-    }
-
-    fn is_watched(&self) -> bool {
-        !matches!(self.0, State::Unwatched { .. })
     }
 }
 

@@ -14,11 +14,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
-use super::guard::WireLimits;
+use super::limits::WireLimits;
 use super::protocols::Protocols;
 use super::quic;
 use crate::config::NetworkAddress;
@@ -288,12 +289,6 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     /// # Errors
     /// There is no descriptor left for it.
     fn gone(&self) -> io::Result<Gone>;
-
-    /// Whether a task that waits for the client has been enlisted with the reactor before. The first
-    /// wait costs more than any other.
-    fn is_watched(&self) -> bool {
-        true
-    }
 }
 
 /// Is ready once a client has ended its side of the connection.
@@ -331,10 +326,6 @@ impl<T: Transport> Transport for Rewind<T> {
     fn gone(&self) -> io::Result<Gone> {
         self.io.gone()
     }
-
-    fn is_watched(&self) -> bool {
-        self.io.is_watched()
-    }
 }
 
 impl<T: Transport> Transport for tokio_rustls::server::TlsStream<T> {
@@ -353,27 +344,24 @@ impl<T: Transport> Transport for tokio_rustls::server::TlsStream<T> {
 
 /// A stream of which the beginning has already been read.
 pub(super) struct Rewind<T> {
-    first: Vec<u8>,
-    taken: usize,
+    first: Bytes,
     io: T,
 }
 
 impl<T> Rewind<T> {
-    pub(super) fn new(io: T, first: Vec<u8>) -> Self {
-        Self { first, taken: 0, io }
+    pub(super) fn new(io: T, first: Bytes) -> Self {
+        Self { first, io }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.taken < this.first.len() {
-            let part = buf.remaining().min(this.first.len() - this.taken);
-            buf.put_slice(&this.first[this.taken..this.taken + part]);
-            this.taken += part;
-            if this.taken == this.first.len() {
-                this.first = Vec::new();
-                this.taken = 0;
+        if !this.first.is_empty() {
+            let part = buf.remaining().min(this.first.len());
+            buf.put_slice(&this.first.split_to(part));
+            if this.first.is_empty() {
+                this.first = Bytes::new();
             }
             return Poll::Ready(Ok(()));
         }

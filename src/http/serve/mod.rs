@@ -1,15 +1,12 @@
 //! The engine: worker threads, their listeners and connections, and what guards them.
 
-mod chunks;
 mod conn;
 mod engine;
-mod guard;
+pub mod h1;
 mod h2;
 mod h3;
-mod head;
 mod late;
-#[cfg(any(test, fuzzing))]
-pub mod laws;
+mod limits;
 mod listener;
 mod protocols;
 mod quic;
@@ -21,8 +18,9 @@ mod worker;
 pub(super) mod wrappers;
 
 pub use engine::{Engine, Listen, ListenError};
-pub use guard::WireLimits;
-pub(super) use head::is_authority;
+pub use h1::ClientBody;
+pub(super) use h1::is_authority;
+pub use limits::WireLimits;
 pub(crate) use listener::{LOOKUP_TIMEOUT, listen_unix};
 pub use protocols::{Protocols, UnknownProtocol};
 pub use wire::Wire;

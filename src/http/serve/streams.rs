@@ -16,7 +16,7 @@ use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::guard::WireLimits;
+use super::limits::WireLimits;
 use super::wire::{self, ClockPlace};
 
 /// How long one stream may still wait for its client.

@@ -1,33 +1,27 @@
-//! What a connection's guard, the requests on it and the worker's clock tell each other.
+//! What a connection, the requests on it and the worker's clock tell each other.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 
-use super::head::Refusal;
 use super::streams::StreamClock;
 use crate::http::ConnInfo;
 
-/// State that belongs to a connection but is needed on both sides of hyper.
+/// State that belongs to a connection but is needed by its requests and its worker too.
 ///
 /// All of it lives on one worker thread; atomics merely make it `Sync`, and relaxed ones cost what a
 /// plain field costs.
 #[derive(Debug, Default)]
 pub struct Wire {
-    /// The number of the request that is refused, counted from 1.
-    refused_at: AtomicU32,
-    refusal: AtomicU8,
-    /// Requests that were answered or are being answered.
-    requests: AtomicU32,
     /// Requests that are being answered; with HTTP/2 there may be several.
     in_flight: AtomicU32,
     /// How long, in seconds, the connection may be without a request; 0 for ever.
     idle_seconds: AtomicU32,
-    /// Requests come beside each other (HTTP/2), and no guard sees them.
+    /// Requests come beside each other (HTTP/2, HTTP/3).
     multiplexed: AtomicBool,
     /// The second (see [`seconds`]) at which waiting to read, or to write, ends; 0 for never.
     read_deadline: AtomicU32,
@@ -39,41 +33,21 @@ pub struct Wire {
     read_expired: AtomicBool,
     write_expired: AtomicBool,
     draining: AtomicBool,
-    /// The connection has left HTTP behind.
-    tunnel: AtomicBool,
-    /// Whether watching for the client's end while it is owed an answer was put off, or is needed
-    /// ([`PUT_OFF`], [`NEEDED`]); 0 if nobody has asked.
-    watching: AtomicU8,
-    /// The guard has something that waits for the end of the present answer.
-    waits_for_end: AtomicBool,
     has_interim: AtomicBool,
     interim: Mutex<Vec<u8>>,
-    has_trailers: AtomicBool,
-    trailers: Mutex<Vec<u8>>,
     waker: AtomicWaker,
 }
-
-/// Watching for the client's end was put off until the answer turns out to take its time.
-const PUT_OFF: u8 = 1;
-/// It has to be watched for.
-const NEEDED: u8 = 2;
 
 /// An interim answer that is not on its way yet may be this long, together with others.
 const INTERIM_BYTES_MAX: usize = 16 * 1024;
 
 impl Wire {
-    /// Counts a request in; returns why it is refused, if it is.
-    pub(super) fn begin(&self) -> Option<Refusal> {
-        let number = self.requests.load(Relaxed).wrapping_add(1);
-        self.requests.store(number, Relaxed);
+    /// Counts a request in.
+    pub(super) fn begin(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);
         if self.multiplexed.load(Relaxed) {
             self.limit_read(None);
         }
-        if self.refused_at.load(Relaxed) != number {
-            return None;
-        }
-        Refusal::from_number(self.refusal.load(Relaxed))
     }
 
     /// The present answer has been sent, or given up.
@@ -85,10 +59,6 @@ impl Wire {
         if left == 0 && idle != 0 {
             self.limit_read(Some(Duration::from_secs(idle.into())));
         }
-        if self.waits_for_end.load(Relaxed) {
-            self.waits_for_end.store(false, Relaxed);
-            self.waker.wake();
-        }
     }
 
     /// After an answer the connection may be without a request for `limit` only.
@@ -97,46 +67,17 @@ impl Wire {
         self.idle_seconds.store(seconds, Relaxed);
     }
 
-    /// This is HTTP/2, where no guard sees how requests follow each other. Being without one counts
-    /// from now on.
+    /// This is HTTP/2 or HTTP/3, where requests come beside each other. Being without one counts from now
+    /// on.
     pub(super) fn multiplex(&self) {
         self.multiplexed.store(true, Relaxed);
         let idle = self.idle_seconds.load(Relaxed);
         self.limit_read((idle != 0).then(|| Duration::from_secs(idle.into())));
     }
 
-    /// Request `number` will be refused.
-    pub(super) fn refuse(&self, number: u32, refusal: Refusal) {
-        self.refused_at.store(number, Relaxed);
-        self.refusal.store(refusal as u8, Relaxed);
-    }
-
-    /// Requests that were answered or are being answered.
-    pub(super) fn requests(&self) -> u32 {
-        self.requests.load(Relaxed)
-    }
-
-    /// Has the connection woken when the present answer ends.
-    pub(super) fn wake_at_end(&self) {
-        self.waits_for_end.store(true, Relaxed);
-    }
-
     /// Whether no request is being answered.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.load(Relaxed) == 0
-    }
-
-    /// From now on the bytes are not HTTP any more. That can't be if bytes behind the request have
-    /// already been refused as HTTP: they are lost.
-    #[must_use]
-    pub(crate) fn begin_tunnel(&self) -> bool {
-        let begins = self.refused_at.load(Relaxed) == 0;
-        self.tunnel.store(begins, Relaxed);
-        begins
-    }
-
-    pub(super) fn is_tunnel(&self) -> bool {
-        self.tunnel.load(Relaxed)
     }
 
     /// Queues the head of an interim answer, to be sent before the real one. It is left out where
@@ -149,24 +90,7 @@ impl Wire {
         }
     }
 
-    /// Gives the answer that ends now a trailer section, in place of the empty one that hyper ends it
-    /// with: hyper sends trailers only to clients that say they take some, which most that do don't.
-    pub(super) fn end_with_trailers(&self, section: Vec<u8>) {
-        *self.trailers.lock().unwrap_or_else(PoisonError::into_inner) = section;
-        self.has_trailers.store(true, Relaxed);
-    }
-
-    /// Whether the answer that is being written ends with a trailer section of ours.
-    pub(super) fn has_trailers(&self) -> bool {
-        self.has_trailers.load(Relaxed)
-    }
-
-    /// That trailer section, once.
-    pub(super) fn take_trailers(&self) -> Vec<u8> {
-        self.has_trailers.store(false, Relaxed);
-        std::mem::take(&mut *self.trailers.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
+    /// The interim answers that have not been sent.
     pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
         if !self.has_interim.load(Relaxed) {
             return None;
@@ -208,11 +132,6 @@ impl Wire {
         self.request_deadline.store(limit.map_or(0, after), Relaxed);
     }
 
-    /// Whether such a limit is running.
-    pub(super) fn limits_request(&self) -> bool {
-        self.request_deadline.load(Relaxed) != 0
-    }
-
     /// The present answer must have gone as a whole within `limit`.
     pub(super) fn limit_answer(&self, limit: Option<Duration>) {
         self.answer_deadline.store(limit.map_or(0, after), Relaxed);
@@ -221,25 +140,6 @@ impl Wire {
     /// Whether a request or an answer has taken too long as a whole.
     pub(super) fn is_overdue(&self) -> bool {
         self.overdue.load(Relaxed)
-    }
-
-    /// Whether the guard need not watch for the client's end yet: many an answer is there before the
-    /// task ends its turn, and [`Wire::needs_watching`] asks again for all others.
-    pub(super) fn puts_off_watching(&self) -> bool {
-        let puts_off = self.watching.load(Relaxed) != NEEDED;
-        if puts_off {
-            self.watching.store(PUT_OFF, Relaxed);
-        }
-        puts_off
-    }
-
-    /// Whether watching was put off, and has to be made good now that the task is about to wait.
-    pub(super) fn needs_watching(&self) -> bool {
-        let was_put_off = self.watching.load(Relaxed) == PUT_OFF;
-        if was_put_off {
-            self.watching.store(NEEDED, Relaxed);
-        }
-        was_put_off
     }
 
     /// Something could be read after all.

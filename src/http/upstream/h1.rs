@@ -4,43 +4,34 @@
 //! no channel per connection, no buffer held while an upstream is silent, and the framing rules are
 //! stricter than a client library's need be. The figures are in docs/architecture.md.
 
-use std::cell::RefCell;
 use std::future::Future;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Frame;
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Sleep;
 
 use super::Reason;
-use super::decode::{Chunked, Framing, Piece, framing};
+use super::decode::{Framing, framing};
 use super::dial::UpstreamIo;
 use super::error::UpstreamErrorKind;
 use super::pool::{self, IdleLimits, PoolKey};
 use super::upload::{self, Upload};
+use crate::http::chunked::{Chunked, Piece};
+use crate::http::reading::{join, read};
 use crate::http::{Body, BodyError};
 
-/// A read takes this much at most.
-const READ_BYTES_MAX: usize = 64 * 1024;
-/// Reads shorter than this are copied, so that a few bytes don't hold on to a large buffer.
-const COPY_BYTES_MAX: usize = 4 * 1024;
 /// Room for so many header fields is made at least: what most answers have.
 const FIELDS_USUAL: usize = 4;
 /// And for so many that are put to them, `Via` for one. A map that has to grow is made anew.
 const FIELDS_OURS: usize = 2;
 /// So many header fields may an answer have.
 pub(super) const FIELDS_MAX: usize = 128;
-
-thread_local! {
-    /// Where reads go first. A connection that waits owns no buffer at all.
-    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(READ_BYTES_MAX));
-}
 
 /// A connection, and how far its present answer has been read.
 pub(super) struct H1 {
@@ -257,30 +248,6 @@ pub(super) fn may_end(bytes: &[u8], looked_at: usize) -> bool {
     // An empty line's end may be what was missing.
     let tail = &bytes[looked_at.saturating_sub(3)..];
     memchr::memchr_iter(b'\n', tail).any(|lf| matches!(tail[lf + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
-}
-
-/// One behind the other. What comes in many pieces is not copied anew for each.
-pub(super) fn join(bytes: Bytes, more: &[u8]) -> Bytes {
-    let mut joined = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
-    joined.extend_from_slice(more);
-    joined.freeze()
-}
-
-/// What can be read now; empty at the end of the stream.
-pub(super) fn read(io: &mut UpstreamIo, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        // What was handed out as a whole is either free again or replaced here.
-        scratch.reserve(READ_BYTES_MAX);
-        let length = ready!(pin!(io.read_buf(scratch)).poll(cx))?;
-        let bytes = if length <= COPY_BYTES_MAX {
-            let bytes = Bytes::copy_from_slice(scratch);
-            scratch.clear();
-            bytes
-        } else {
-            scratch.split().freeze()
-        };
-        Poll::Ready(Ok(bytes))
-    })
 }
 
 /// The head at the start of `bytes` and its length; `None` while it is incomplete.

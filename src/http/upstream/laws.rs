@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::decode::{Chunked, Framing, Piece, framing};
+use super::decode::{Framing, framing};
 use super::h1::parse_head;
+use crate::http::chunked::{Chunked, Piece};
 
 /// How an answer was read.
 #[derive(Debug, PartialEq)]

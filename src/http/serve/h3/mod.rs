@@ -21,8 +21,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 
 use self::code::Code;
-use super::guard::WireLimits;
 use super::is_authority;
+use super::limits::WireLimits;
 use super::listener::Slot;
 use super::streams::{self, StreamClock};
 use super::wire::Registered;

@@ -18,7 +18,7 @@ use super::code::Code;
 use super::frames::{self, DATA, FrameError, Frames, HEADERS};
 use super::message::{self, Head};
 use super::qpack::{self, SectionError};
-use crate::http::serve::conn::{Aborted, Answer, respond};
+use crate::http::serve::conn::{Aborted, Answer, respond_on_stream};
 use crate::http::serve::streams::{StreamClock, Upload};
 use crate::http::{Body, BodyError, status_text};
 
@@ -178,7 +178,7 @@ async fn answer(
         true => Body::Empty,
         false => Body::stream(Upload::new(body, clock.clone())),
     });
-    let responding = respond(request, shared.conn.clone(), shared.slot.bound(), Some(clock.clone()));
+    let responding = respond_on_stream(request, shared.conn.clone(), shared.slot.bound(), clock.clone());
     let mut responding = pin!(responding);
     if let Some(waiting) = waiting {
         let asks = Box::pin(waiting.is_over());

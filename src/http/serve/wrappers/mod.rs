@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use proxy_protocol::{Ends, Start, look};
 
 use super::conn::PLAIN_STARTS;
-use super::head::is_authority;
+use super::h1::is_authority;
 use crate::config::schema::{ModuleSchema, Nothing};
 use crate::config::{self, ModuleJson};
 use crate::http::{ConnInfo, ProvisionError};

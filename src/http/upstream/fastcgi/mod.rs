@@ -15,12 +15,14 @@ use http_body::{Frame, SizeHint};
 pub use records::VariableTooLong;
 pub(super) use records::{RECORD_BYTES_MAX, stdin};
 
-use super::decode::{Chunked, Framing, Piece as BodyPiece, framing};
+use super::decode::{Framing, framing};
 use super::dial::{self, Dial, UpstreamIo};
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::h1::{FIELDS_MAX, join, may_end, read};
+use super::h1::{FIELDS_MAX, may_end};
 use super::upload::{self, Upload};
 use super::{Reason, TransportOptions};
+use crate::http::chunked::{Chunked, Piece as BodyPiece};
+use crate::http::reading::{join, read};
 use crate::http::{Body, BodyError, Response};
 
 /// So much of what a responder complains of is kept for the log.

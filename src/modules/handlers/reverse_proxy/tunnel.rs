@@ -9,15 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use super::hosts::InFlight;
 use super::request;
 use crate::http::upstream::Upgraded;
-use crate::http::{Exchange, HandlerError, Response};
+use crate::http::{Exchange, HandlerError, Response, Upgrade};
 
 /// What a read takes at most, unless the configuration says otherwise.
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -40,8 +38,6 @@ enum UpgradeError {
     OtherProtocol,
     #[error("no connection to switch")]
     NoConnection,
-    #[error("client spoke the new protocol before it was agreed on")]
-    TooEarly,
 }
 
 impl Tunnels {
@@ -69,20 +65,16 @@ impl Tunnels {
             return Err(bad(UpgradeError::OtherProtocol));
         }
         let upstream = response.extensions_mut().remove::<Upgraded>().and_then(|upgraded| upgraded.take());
-        let client = x.extensions.remove::<OnUpgrade>();
+        let client = x.extensions.remove::<Upgrade>();
         let (Some((upstream, early)), Some(client)) = (upstream, client) else {
             return Err(bad(UpgradeError::NoConnection));
         };
-        if !x.conn.begin_tunnel() {
-            return Err(HandlerError::new(StatusCode::BAD_REQUEST, UpgradeError::TooEarly));
-        }
         let (timeout, buffer_bytes, close_delay) = (self.timeout, self.buffer_bytes, self.close_delay);
         let mut configuration = self.configuration.subscribe();
         tokio::spawn(async move {
             let _running = running;
-            let client = match client.await {
-                Ok(client) => TokioIo::new(client),
-                Err(error) => return tracing::debug!(%error, "client left before the protocol changed"),
+            let Some(client) = client.wait().await else {
+                return tracing::debug!("client left before the protocol changed");
             };
             let mut tunnel = Tunnel::new(client, upstream, early.to_vec(), buffer_bytes);
             let ended = async {

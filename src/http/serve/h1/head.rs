@@ -1,59 +1,9 @@
-//! What an HTTP/1 request head must be before hyper sees it.
+//! What the head of an HTTP/1 request must be, and what it says of the message.
 //!
-//! hyper, like most servers, forgives what two servers in a row could read differently. Here it is
-//! refused: a bare LF or CR, folded lines, two lengths, a length beside chunks, a space before a
-//! colon, a second Host. The texts of the answers are what Go's server says, word for word, because
-//! scripts look at them.
+//! Most servers forgive what two servers in a row could read differently. Here it is refused: a bare
+//! LF or CR, folded lines, two lengths, a length beside chunks, a space before a colon, a second Host.
 
-use http::StatusCode;
-
-/// Why a request is refused before it is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Refusal {
-    BadRequest = 1,
-    HeaderName,
-    MissingHost,
-    MalformedHost,
-    TransferCoding,
-    Version,
-    TooLarge,
-}
-
-impl Refusal {
-    const ALL: [Self; 7] = [
-        Self::BadRequest,
-        Self::HeaderName,
-        Self::MissingHost,
-        Self::MalformedHost,
-        Self::TransferCoding,
-        Self::Version,
-        Self::TooLarge,
-    ];
-
-    /// The refusal of this number, for keeping it in an atomic.
-    pub(super) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
-    }
-
-    /// The status and body of the answer.
-    pub(super) fn answer(self) -> (StatusCode, &'static str) {
-        match self {
-            Self::BadRequest => (StatusCode::BAD_REQUEST, "400 Bad Request"),
-            Self::HeaderName => (StatusCode::BAD_REQUEST, "400 Bad Request: invalid header name"),
-            Self::MissingHost => (StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header"),
-            Self::MalformedHost => (StatusCode::BAD_REQUEST, "400 Bad Request: malformed Host header"),
-            Self::TransferCoding => (StatusCode::NOT_IMPLEMENTED, "Unsupported transfer encoding"),
-            Self::Version => (
-                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-                "505 HTTP Version Not Supported: unsupported protocol version",
-            ),
-            Self::TooLarge => {
-                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "431 Request Header Fields Too Large")
-            }
-        }
-    }
-}
+use super::refusal::Refusal;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,44 +117,37 @@ pub(super) fn find_end(bytes: &[u8], line: &mut usize) -> Result<Option<usize>, 
     Ok(None)
 }
 
-/// Checks a complete head and says what follows it; nothing is said until [`escape_target`] has made the
-/// target one that hyper reads.
-///
-/// An upgrade that a request with a body asks for is ignored, as RFC 9110 section 7.8 allows, and
-/// taken out of the head. hyper would let go of such a connection without a proper end as soon as
-/// the answer is written and the body isn't read, whether or not anything was upgraded.
-pub(super) fn check(head: &mut [u8]) -> Result<Option<Follows>, Refusal> {
-    let Some((follows, upgrades)) = look_at(head)? else { return Ok(None) };
-    if upgrades && follows != Follows::Head {
-        ignore_upgrade(head);
-    }
-    Ok(Some(follows))
+/// A complete head that is sound, taken apart.
+#[derive(Debug)]
+pub(super) struct Sound<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    /// Of HTTP/1.
+    pub(super) minor: u8,
+    pub(super) follows: Follows,
+    /// The client asks for another protocol.
+    pub(super) upgrades: bool,
+    /// The client wants to be told to go on before it sends its body (`Expect`).
+    pub(super) expects: bool,
+    /// The client means to keep the connection (RFC 9112 section 9.3).
+    pub(super) keeps_alive: bool,
 }
 
-/// Gives `Upgrade` fields the name of another one that no proxy passes on and nobody heeds here.
-fn ignore_upgrade(head: &mut [u8]) {
-    const ASKED: &[u8; 7] = b"upgrade";
-    const UNHEEDED: &[u8; 7] = b"trailer";
-    let mut line = 0;
-    while let Some(length) = memchr::memchr(b'\n', &head[line..]) {
-        line += length + 1;
-        if let Some(name) = head.get_mut(line..line + ASKED.len() + 1)
-            && name.ends_with(b":")
-            && name[..ASKED.len()].eq_ignore_ascii_case(ASKED)
-        {
-            name[..ASKED.len()].copy_from_slice(UNHEEDED);
-        }
-    }
-}
-
-/// What follows a head, and whether it asks for an upgrade.
-fn look_at(head: &[u8]) -> Result<Option<(Follows, bool)>, Refusal> {
-    let Some((version, mut rest)) = request_line(head)? else { return Ok(None) };
+/// Checks a complete head and takes it apart; `each` gets the fields in their order, values without the
+/// white space around them. Nothing comes of a head whose target [`escape_target`] has to escape first.
+pub(super) fn read<'a>(
+    head: &'a [u8],
+    mut each: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<Option<Sound<'a>>, Refusal> {
+    let Some((method, target, minor, mut rest)) = request_line(head)? else { return Ok(None) };
     let mut seen = Seen::default();
     while rest != b"\r\n" {
-        rest = field(rest, version, &mut seen)?;
+        let (name, value, behind) = field(rest)?;
+        seen.look_at(name, value, minor)?;
+        each(name, value);
+        rest = behind;
     }
-    if version == 1 && seen.hosts == 0 {
+    if minor == 1 && seen.hosts == 0 {
         return Err(Refusal::MissingHost);
     }
     let follows = match (seen.chunked, seen.length) {
@@ -213,21 +156,34 @@ fn look_at(head: &[u8]) -> Result<Option<(Follows, bool)>, Refusal> {
         (false, None | Some(0)) => Follows::Head,
         (false, Some(length)) => Follows::Length(length),
     };
-    Ok(Some((follows, seen.upgrades)))
+    Ok(Some(Sound {
+        method,
+        target,
+        minor,
+        follows,
+        upgrades: seen.upgrades && minor == 1,
+        expects: seen.expects && minor == 1,
+        keeps_alive: if minor == 1 { !seen.closes } else { seen.keeps_alive && !seen.closes },
+    }))
 }
 
-/// What the fields read so far say of framing.
+/// What the fields read so far say of the message and the connection.
 #[derive(Default)]
 struct Seen {
     hosts: u8,
     length: Option<u64>,
     chunked: bool,
     upgrades: bool,
+    expects: bool,
+    closes: bool,
+    keeps_alive: bool,
 }
 
-/// Checks the request line; returns HTTP/1's minor version and what is behind the line, or nothing if the
-/// target must be escaped first.
-fn request_line(head: &[u8]) -> Result<Option<(u8, &[u8])>, Refusal> {
+/// Method, target, HTTP/1's minor version, and what is behind the request line.
+type RequestLine<'a> = (&'a [u8], &'a [u8], u8, &'a [u8]);
+
+/// Checks the request line; returns nothing if the target must be escaped first.
+fn request_line(head: &[u8]) -> Result<Option<RequestLine<'_>>, Refusal> {
     let method = run(head, TOKEN);
     if method == 0 || head.get(method) != Some(&b' ') {
         return Err(Refusal::BadRequest);
@@ -251,7 +207,7 @@ fn request_line(head: &[u8]) -> Result<Option<(u8, &[u8])>, Refusal> {
         }
         _ => return Err(Refusal::BadRequest),
     };
-    Ok(Some((minor, &rest[11..])))
+    Ok(Some((&head[..method], target, minor, &rest[11..])))
 }
 
 /// Escapes what may not stand in the target of the head that `bytes` begin with.
@@ -306,8 +262,8 @@ pub(in crate::http) fn is_authority(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is(*byte, HOST))
 }
 
-/// Checks one field; returns what is behind it.
-fn field<'a>(rest: &'a [u8], version: u8, seen: &mut Seen) -> Result<&'a [u8], Refusal> {
+/// Checks the form of one field; returns its name, its value, and what is behind it.
+fn field(rest: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Refusal> {
     let length = run(rest, TOKEN);
     let (name, rest) = rest.split_at(length);
     match rest.first() {
@@ -321,14 +277,7 @@ fn field<'a>(rest: &'a [u8], version: u8, seen: &mut Seen) -> Result<&'a [u8], R
     let length = run(rest, VALUE);
     let (value, rest) = rest.split_at(length);
     let Some(rest) = rest.strip_prefix(b"\r\n") else { return Err(Refusal::BadRequest) };
-    match name.len() {
-        7 if name.eq_ignore_ascii_case(b"upgrade") => seen.upgrades = true,
-        4 if name.eq_ignore_ascii_case(b"host") => host(value.trim_ascii(), seen)?,
-        14 if name.eq_ignore_ascii_case(b"content-length") => length_field(value.trim_ascii(), seen)?,
-        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => coding(value.trim_ascii(), version, seen)?,
-        _ => {}
-    }
-    Ok(rest)
+    Ok((name, value.trim_ascii(), rest))
 }
 
 /// Whether a colon comes before the end of the line.
@@ -336,34 +285,57 @@ fn has_colon(rest: &[u8]) -> bool {
     rest.iter().take_while(|byte| **byte != b'\r').any(|byte| *byte == b':')
 }
 
-fn host(value: &[u8], seen: &mut Seen) -> Result<(), Refusal> {
-    if seen.hosts > 0 {
-        return Err(Refusal::BadRequest);
+impl Seen {
+    /// Takes in one field.
+    fn look_at(&mut self, name: &[u8], value: &[u8], minor: u8) -> Result<(), Refusal> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => return self.host(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expects = value.eq_ignore_ascii_case(b"100-continue");
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrades = true,
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    self.closes |= option.eq_ignore_ascii_case(b"close");
+                    self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => return self.length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => return self.coding(value, minor),
+            _ => {}
+        }
+        Ok(())
     }
-    seen.hosts = 1;
-    if value.iter().all(|byte| is(*byte, HOST)) { Ok(()) } else { Err(Refusal::MalformedHost) }
-}
 
-fn length_field(value: &[u8], seen: &mut Seen) -> Result<(), Refusal> {
-    // A second field is refused even if it agrees: whoever sends two has something in mind.
-    if seen.length.is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Refusal::BadRequest);
+    fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.hosts > 0 {
+            return Err(Refusal::BadRequest);
+        }
+        self.hosts = 1;
+        if value.iter().all(|byte| is(*byte, HOST)) { Ok(()) } else { Err(Refusal::MalformedHost) }
     }
-    let number = std::str::from_utf8(value).ok().and_then(|digits| digits.parse::<i64>().ok());
-    // More than a signed number holds is read as something else by too many.
-    seen.length = Some(number.ok_or(Refusal::BadRequest)?.unsigned_abs());
-    Ok(())
-}
 
-fn coding(value: &[u8], version: u8, seen: &mut Seen) -> Result<(), Refusal> {
-    if version == 0 {
-        return Err(Refusal::BadRequest);
+    fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        // A second field is refused even if it agrees: whoever sends two has something in mind.
+        if self.length.is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Refusal::BadRequest);
+        }
+        let number = std::str::from_utf8(value).ok().and_then(|digits| digits.parse::<i64>().ok());
+        // More than a signed number holds is read as something else by too many.
+        self.length = Some(number.ok_or(Refusal::BadRequest)?.unsigned_abs());
+        Ok(())
     }
-    if seen.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-        return Err(Refusal::TransferCoding);
+
+    fn coding(&mut self, value: &[u8], minor: u8) -> Result<(), Refusal> {
+        if minor == 0 {
+            return Err(Refusal::BadRequest);
+        }
+        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::TransferCoding);
+        }
+        self.chunked = true;
+        Ok(())
     }
-    seen.chunked = true;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -373,7 +345,7 @@ mod tests {
     fn judge(head: &[u8]) -> Result<Option<Follows>, Refusal> {
         let mut line = 0;
         match find_end(head, &mut line)? {
-            Some(end) => check(&mut head[..end].to_vec()),
+            Some(end) => Ok(read(&head[..end], |_, _| {})?.map(|sound| sound.follows)),
             None => panic!("no end in {:?}", String::from_utf8_lossy(head)),
         }
     }
@@ -459,18 +431,27 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_beside_a_body_is_not_asked_for() {
-        let seen = |fields: &str| {
-            let mut head = format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n").into_bytes();
-            check(&mut head).unwrap();
-            String::from_utf8(head).unwrap()
+    fn a_head_says_what_becomes_of_the_connection() {
+        let said = |version: &str, fields: &str| {
+            let head = format!("GET / HTTP/1.{version}\r\nHost: h\r\n{fields}\r\n");
+            let sound = read(head.as_bytes(), |_, _| {}).unwrap().unwrap();
+            (sound.keeps_alive, sound.upgrades, sound.expects)
         };
-        let asked = "UPGRADE: h2c\r\nX: Upgrade: y\r\nUpgrade:a\r\nUpgraded: b\r\n";
-        assert!(seen(asked).contains(asked));
-        let masked = "trailer: h2c\r\nX: Upgrade: y\r\ntrailer:a\r\nUpgraded: b\r\n";
-        for body in ["Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n"] {
-            assert!(seen(&format!("{asked}{body}")).contains(masked));
-        }
+        assert_eq!(said("1", ""), (true, false, false));
+        assert_eq!(said("1", "Connection: x, Close\r\nConnection: keep-alive\r\n"), (false, false, false));
+        assert_eq!(said("1", "Connection: upgrade\r\nUPGRADE: a\r\n"), (true, true, false));
+        assert_eq!(said("1", "Expect:100-Continue\r\n"), (true, false, true));
+        assert_eq!(said("0", "Expect: 100-continue\r\nUpgrade: a\r\n"), (false, false, false));
+        assert_eq!(said("0", "Connection: Keep-Alive\r\n"), (true, false, false));
+    }
+
+    #[test]
+    fn fields_are_taken_apart() {
+        let mut fields = Vec::new();
+        let head = b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-Y:\t a b \r\nZ:\r\n\r\n";
+        let sound = read(head, |name, value| fields.push((name, value))).unwrap().unwrap();
+        assert_eq!((sound.method, sound.target, sound.minor), (&b"GET"[..], &b"/a?b"[..], 1));
+        assert_eq!(fields, [(&b"Host"[..], &b"h"[..]), (b"X-Y", b"a b"), (b"Z", b"")]);
     }
 
     #[test]
@@ -481,13 +462,5 @@ mod tests {
             assert_eq!(find_end(&head[..cut], &mut line), Ok(None), "{cut}");
         }
         assert_eq!(find_end(head, &mut line), Ok(Some(head.len() - 3)));
-    }
-
-    #[test]
-    fn numbers_lead_back_to_refusals() {
-        for refusal in Refusal::ALL {
-            assert_eq!(Refusal::from_number(refusal as u8), Some(refusal));
-        }
-        assert_eq!(Refusal::from_number(0), None);
     }
 }
