@@ -1,10 +1,10 @@
 //! The allocator: the system's, and beside it a few free blocks of middling size that each worker keeps.
 //!
 //! glibc hands out blocks of up to 1,032 bytes again without looking further. For each larger one it walks
-//! its lists and joins and splits free neighbours, which every request pays for: for hyper's read buffer,
-//! and for the future of a proxied request; a connection pays for more. Other allocators don't, but take
-//! more memory for thousands of quiet connections, which is what streams are for most of their time.
-//! More of it stands in docs/architecture.md.
+//! its lists and joins and splits free neighbours, which every proxied request pays for, for its future, and
+//! every connection. So it does for blocks that have to begin at a pair of cache lines, as tasks do. Other
+//! allocators don't, but take more memory for thousands of quiet connections, which is what streams are for
+//! most of their time. More of it stands in docs/architecture.md.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -16,11 +16,15 @@ const FROM: usize = 1024;
 const TO: usize = 20 * 1024;
 /// Sizes are rounded up to a multiple of this, so that blocks fit each other's place.
 const STEP: usize = 128;
-const CLASSES: usize = (TO - FROM) / STEP;
+const MIDDLING: usize = (TO - FROM) / STEP;
+/// Behind them come the classes of smaller blocks that begin at a multiple of [`WIDE_ALIGN`].
+const CLASSES: usize = MIDDLING + FROM / STEP;
 /// So many bytes a thread keeps at most.
 const KEPT_BYTES_MAX: usize = 512 * 1024;
-/// The system's own alignment; what asks for more is not kept.
+/// The system's own alignment.
 const ALIGN: usize = 16;
+/// What is kept apart from other cores' cache lines, which are fetched in pairs.
+const WIDE_ALIGN: usize = 128;
 
 /// The allocator of the process.
 pub struct Allocator;
@@ -71,19 +75,28 @@ pub fn keep_on_this_thread() {
     KEPT.with(|kept| unsafe { (*kept.get()).is_worker = true });
 }
 
-/// The class of a size, and the size of its blocks; nothing for what is left to the system.
+/// The class of a layout, and the layout of its blocks; nothing for what is left to the system.
 fn class(layout: &Layout) -> Option<(usize, Layout)> {
-    let size = layout.size();
-    if size <= FROM || size > TO || layout.align() > ALIGN {
+    let (size, align) = (layout.size(), layout.align());
+    let class = if align <= ALIGN && (FROM + 1..=TO).contains(&size) {
+        (size - FROM - 1) / STEP
+    } else if align == WIDE_ALIGN && (1..=FROM).contains(&size) {
+        MIDDLING + (size - 1) / STEP
+    } else {
         return None;
-    }
-    let class = (size - FROM - 1) / STEP;
+    };
     layout_of(class).map(|rounded| (class, rounded))
+}
+
+/// How many bytes the blocks of a class have.
+fn size_of(class: usize) -> usize {
+    if class < MIDDLING { FROM + (class + 1) * STEP } else { (class - MIDDLING + 1) * STEP }
 }
 
 /// How blocks of a class are laid out.
 fn layout_of(class: usize) -> Option<Layout> {
-    Layout::from_size_align(FROM + (class + 1) * STEP, ALIGN).ok()
+    let align = if class < MIDDLING { ALIGN } else { WIDE_ALIGN };
+    Layout::from_size_align(size_of(class), align).ok()
 }
 
 /// A free block of a class, if this thread keeps one.
@@ -99,7 +112,7 @@ fn take(class: usize) -> Option<*mut u8> {
         }
         // The block was put here by `keep`, which wrote `next`, and nobody else knows of it.
         kept.classes[class] = (*block).next;
-        kept.bytes -= FROM + (class + 1) * STEP;
+        kept.bytes -= size_of(class);
         Some(block.cast())
     })
 }
@@ -107,9 +120,9 @@ fn take(class: usize) -> Option<*mut u8> {
 /// Keeps a free block of a class, if this thread keeps any.
 #[expect(unsafe_code, reason = "free blocks are raw memory")]
 fn keep(block: *mut u8, class: usize) -> bool {
-    let size = FROM + (class + 1) * STEP;
+    let size = size_of(class);
     // SAFETY: for the cell, as in `take`. The block is `size` bytes that its owner has just given up,
-    // aligned to 16, so there is room for `Free`.
+    // aligned to 16 at least, so there is room for `Free`.
     KEPT.with(|kept| unsafe {
         let kept = &mut *kept.get();
         if !kept.is_worker {
@@ -208,9 +221,17 @@ mod tests {
         }
         for size in FROM + 1..=TO {
             let (class, rounded) = class(&layout(size)).unwrap();
-            assert!(class < CLASSES && rounded.size() >= size && rounded.size() < size + STEP, "{size}");
+            assert!(class < MIDDLING && rounded.size() >= size && rounded.size() < size + STEP, "{size}");
         }
-        assert_eq!(class(&Layout::from_size_align(2048, 32).unwrap()), None);
+        for size in 1..=FROM {
+            let wide = Layout::from_size_align(size, WIDE_ALIGN).unwrap();
+            let (class, rounded) = class(&wide).unwrap();
+            assert!((MIDDLING..CLASSES).contains(&class) && rounded.align() == WIDE_ALIGN, "{size}");
+            assert!(rounded.size() >= size && rounded.size() < size + STEP, "{size}");
+        }
+        for (size, align) in [(2048, 32), (512, 32), (2048, WIDE_ALIGN), (512, 2 * WIDE_ALIGN)] {
+            assert_eq!(class(&Layout::from_size_align(size, align).unwrap()), None);
+        }
     }
 
     #[test]
@@ -233,6 +254,11 @@ mod tests {
                 let shrunk = Allocator.realloc(grown, layout(100_000), 100);
                 assert!(std::slice::from_raw_parts(shrunk, 100).iter().all(|byte| *byte == 7));
                 Allocator.dealloc(shrunk, layout(100));
+                let wide = Layout::from_size_align(300, WIDE_ALIGN).unwrap();
+                let first = Allocator.alloc(wide);
+                Allocator.dealloc(first, wide);
+                assert_eq!((Allocator.alloc(wide), first.addr() % WIDE_ALIGN), (first, 0));
+                Allocator.dealloc(first, wide);
                 let many: Vec<_> = (0..40).map(|_| Allocator.alloc(layout(16_384))).collect();
                 let (first, second) = many.split_at(KEPT_BYTES_MAX / 16_384);
                 let before = kept_bytes();

@@ -35,26 +35,33 @@ impl AliasFields {
 
     /// Drops what is not expected.
     pub(super) fn filter(&self, headers: &mut HeaderMap) {
-        let doubtful: SmallVec<[HeaderName; 4]> = headers
-            .keys()
-            .filter(|name| !self.keeps(name.as_str().as_bytes(), headers.get_all(*name).iter().count()))
-            .cloned()
-            .collect();
+        let doubtful: SmallVec<[HeaderName; 4]> =
+            headers.keys().filter(|name| !self.keeps(name, headers)).cloned().collect();
         for name in doubtful {
             headers.remove(name);
         }
     }
 
-    fn keeps(&self, name: &[u8], values: usize) -> bool {
-        let separators = (memchr::memchr(b'_', name).is_some(), memchr::memchr(b'.', name).is_some());
-        match separators {
-            (false, false) => !self.rules.iter().any(|rule| rule.shadows(name)),
+    fn keeps(&self, name: &HeaderName, headers: &HeaderMap) -> bool {
+        let bytes = name.as_str().as_bytes();
+        // Names are so short that one plain loop is faster than two searches.
+        let (mut underscore, mut dot) = (false, false);
+        for byte in bytes {
+            underscore |= *byte == b'_';
+            dot |= *byte == b'.';
+        }
+        let is_single = || headers.get_all(name).iter().nth(1).is_none();
+        match (underscore, dot) {
+            (false, false) => !self.rules.iter().any(|rule| rule.shadows(bytes)),
             // What begins as expected may still hide the other separator, so only a whole name counts.
             // Twice the same field would be joined differently by different servers.
-            (true, true) => values == 1 && self.rules.iter().any(|rule| !rule.is_prefix && rule.allows(name)),
+            (true, true) => {
+                self.rules.iter().any(|rule| !rule.is_prefix && rule.allows(bytes)) && is_single()
+            }
             (underscore, _) => {
                 let separator = if underscore { b'_' } else { b'.' };
-                values == 1 && self.rules.iter().any(|rule| rule.separator == separator && rule.allows(name))
+                let mut rules = self.rules.iter();
+                rules.any(|rule| rule.separator == separator && rule.allows(bytes)) && is_single()
             }
         }
     }

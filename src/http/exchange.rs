@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use smallvec::SmallVec;
 
+use super::header_maps;
 use super::lookup::Lookups;
 use super::placeholder::{host_of, request_path, request_uri};
 use super::regexp::{Captures, GroupKey};
@@ -33,7 +34,7 @@ pub struct Exchange {
     pub headers: HeaderMap,
     /// The request's body. Whoever reads it takes it.
     pub body: Body,
-    /// What the engine passes along beside the request, such as hyper's upgrade handle.
+    /// What the engine passes along beside the request, such as the way to change the protocol.
     pub extensions: Extensions,
     /// The connection that the request came by.
     pub conn: Arc<ConnInfo>,
@@ -127,7 +128,7 @@ impl Exchange {
             conn,
             client_ip,
             trusted_proxy: false,
-            response_headers: HeaderMap::new(),
+            response_headers: header_maps::take(),
             vars: Vars::default(),
             named: Vars::default(),
             sources: SmallVec::new(),

@@ -7,7 +7,9 @@
 mod access_log;
 mod alias_fields;
 mod body;
+mod buffers;
 mod chunked;
+mod clock;
 pub mod conn_info;
 pub mod constant_time;
 mod content_type;
@@ -18,6 +20,7 @@ pub mod files;
 mod gathered;
 mod handler;
 mod header_fields;
+mod header_maps;
 mod header_match;
 mod header_ops;
 mod keep_body;

@@ -4,7 +4,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Version, header};
-use hyper::ext::ReasonPhrase;
 use socket2::TcpKeepalive;
 
 use super::access_log::ServerLog;
@@ -14,7 +13,7 @@ use super::serve::{WireLimits, Wrappers, is_authority};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
-use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run, status_text};
+use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run};
 use crate::config;
 use crate::tls;
 use crate::tls::challenges::{self, HTTP_PATH};
@@ -171,7 +170,6 @@ impl Server {
             metered.answered(&mut response);
         }
         let content_type = Settled::of(x.version, &mut response).await;
-        name_status(&mut response);
         let mut response = self.log.finish(x, response, &fate);
         content_type.apply(response.headers_mut());
         response
@@ -220,22 +218,8 @@ async fn challenge_answer(tls: &tls::App, x: &mut Exchange) -> Option<Response> 
     Some(response)
 }
 
-/// Gives the status line Go's words, where hyper would write others or none.
-fn name_status(response: &mut Response) {
-    let status = response.status();
-    let reason = match (status.canonical_reason(), status.as_u16()) {
-        (Some(_), 203 | 413 | 414 | 416) => ReasonPhrase::from_static(status_text(status).as_bytes()),
-        (Some(_), _) => return,
-        (None, code) => match ReasonPhrase::try_from(format!("status code {code}")) {
-            Ok(reason) => reason,
-            Err(_) => return,
-        },
-    };
-    response.extensions_mut().insert(reason);
-}
-
 /// Whether an HTTP/2 request names one host, or none, as a Host field can name it. With HTTP/1 the
-/// guard has seen to that.
+/// head's reader has seen to that.
 fn has_sound_host(x: &Exchange) -> bool {
     let mut hosts = x.headers.get_all(header::HOST).iter();
     let host = hosts.next().map_or(&b""[..], HeaderValue::as_bytes);
@@ -281,23 +265,5 @@ fn limits(config: &config::http::Server) -> WireLimits {
         read_timeout: config.read_timeout.positive(),
         write_timeout: config.write_timeout.positive(),
         keep_alive: keep_alive(config),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statuses_have_gos_names() {
-        let reason = |code: u16| {
-            let mut response = status(StatusCode::from_u16(code).expect("a status"));
-            name_status(&mut response);
-            let reason = response.extensions().get::<ReasonPhrase>();
-            reason.map_or_else(String::new, |reason| String::from_utf8_lossy(reason.as_bytes()).into_owned())
-        };
-        assert_eq!(reason(299), "status code 299");
-        assert_eq!(reason(413), "Request Entity Too Large");
-        assert_eq!(reason(404), "", "hyper's own word is the same");
     }
 }

@@ -18,7 +18,7 @@ use super::streams::StreamClock;
 use super::{h1, h2};
 use crate::http::conn_info::TlsInfo;
 use crate::http::reading::read_little;
-use crate::http::{Body, BodyError, ConnInfo, Exchange};
+use crate::http::{Body, BodyError, ConnInfo, Exchange, header_maps};
 use crate::tls::challenges::ACME_TLS;
 use crate::tls::{ConnectionPolicies, Selected};
 
@@ -238,6 +238,8 @@ pub(super) async fn respond(
         parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.remove(header::TRANSFER_ENCODING);
     }
+    header_maps::give_back(std::mem::take(&mut x.headers));
+    header_maps::give_back(std::mem::take(&mut x.response_headers));
     Ok(Responded { parts, body })
 }
 
@@ -269,7 +271,7 @@ async fn skip_rest(body: &mut Body) {
         match body.frame().now_or_never() {
             Some(Some(Ok(_))) => {}
             Some(_) => return,
-            // hyper reads on when it is asked again.
+            // What has just come the reactor tells of on its next turn.
             None => tokio::task::yield_now().await,
         }
     }

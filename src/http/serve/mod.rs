@@ -1,4 +1,4 @@
-//! The engine: worker threads, their listeners and connections, and what guards them.
+//! The engine: worker threads, their listeners and connections.
 
 mod conn;
 mod engine;

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 
 use super::streams::StreamClock;
-use crate::http::ConnInfo;
+use crate::http::{ConnInfo, clock};
 
 /// State that belongs to a connection but is needed by its requests and its worker too.
 ///
@@ -184,11 +184,9 @@ impl Wire {
     }
 }
 
-/// Seconds since the process first asked, plus one so that 0 can mean never.
+/// Seconds since some moment, plus one so that 0 can mean never.
 fn seconds() -> u32 {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let elapsed = START.get_or_init(Instant::now).elapsed().as_secs();
-    u32::try_from(elapsed).unwrap_or(u32::MAX - 1).saturating_add(1)
+    u32::try_from(clock::now().as_secs()).unwrap_or(u32::MAX - 1).saturating_add(1)
 }
 
 pub(super) fn after(limit: Duration) -> u32 {

@@ -178,7 +178,8 @@ async fn accept_from<T>(
                 let asks = bound.tls.is_some() || bound.server.asks_local_address();
                 let local = if asks { io.local() } else { None };
                 let conn = ConnInfo::new(peer, local.map(unmapped), None);
-                tokio::spawn(conn::serve(io, conn, slot.clone()));
+                // Boxed, since tokio moves a task's future about when it begins and ends.
+                tokio::spawn(Box::pin(conn::serve(io, conn, slot.clone())));
             }
             Some(Err(error)) => pause(&error).await,
             None => return,

@@ -24,12 +24,8 @@ use super::pool::{self, IdleLimits, PoolKey};
 use super::upload::{self, Upload};
 use crate::http::chunked::{Chunked, Piece};
 use crate::http::reading::{join, read};
-use crate::http::{Body, BodyError};
+use crate::http::{Body, BodyError, header_maps};
 
-/// Room for so many header fields is made at least: what most answers have.
-const FIELDS_USUAL: usize = 4;
-/// And for so many that are put to them, `Via` for one. A map that has to grow is made anew.
-const FIELDS_OURS: usize = 2;
 /// So many header fields may an answer have.
 pub(super) const FIELDS_MAX: usize = 128;
 
@@ -55,6 +51,15 @@ pub(super) struct Head {
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
     pub(super) reason: Option<Reason>,
+    /// Which fields it has that say how its body and its connection end.
+    pub(super) says: Says,
+}
+
+/// Fields of an answer that most don't have, so that nobody need look for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Says {
+    pub(super) coding: bool,
+    pub(super) connection: bool,
 }
 
 impl H1 {
@@ -154,7 +159,7 @@ impl H1 {
 
     /// Settles how the body behind `head` is framed and whether the connection outlives it.
     pub(super) fn begin_body(&mut self, method: &Method, head: &Head) -> Result<(), UpstreamErrorKind> {
-        if head.version == Version::HTTP_10 && head.headers.contains_key(TRANSFER_ENCODING) {
+        if head.version == Version::HTTP_10 && head.says.coding {
             // RFC 9112 section 6.1: such a message can't be trusted to end where it says.
             return Err(UpstreamErrorKind::BadAnswer("Transfer-Encoding in HTTP/1.0"));
         }
@@ -236,8 +241,7 @@ fn goes_on(method: &Method, head: &Head) -> bool {
         return head.status.is_success();
     }
     head.status == StatusCode::NO_CONTENT
-        && (head.headers.contains_key(TRANSFER_ENCODING)
-            || head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
+        && (head.says.coding || head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
 }
 
 /// Whether the end of a head may be in `bytes`, of which so many were looked at before.
@@ -263,22 +267,27 @@ pub(super) fn parse_head(bytes: &Bytes) -> Result<Option<(Head, usize)>, Upstrea
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let Some(status) = status else { return Err(UpstreamErrorKind::BadAnswer("malformed status")) };
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len().max(FIELDS_USUAL) + FIELDS_OURS);
+    let (mut headers, mut says) = (header_maps::take(), Says::default());
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
         let (Ok(name), Ok(value)) = (name, value) else {
             return Err(UpstreamErrorKind::BadAnswer("malformed header field"));
         };
+        says.coding |= name == TRANSFER_ENCODING;
+        says.connection |= name == CONNECTION;
         headers.append(name, value);
     }
     let reason = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason());
     let reason = reason.map(|reason| Reason(bytes.slice_ref(reason.as_bytes())));
-    Ok(Some((Head { status, version, headers, reason }, length)))
+    Ok(Some((Head { status, version, headers, reason, says }, length)))
 }
 
 /// Whether the upstream means to keep the connection (RFC 9112 section 9.3).
 fn keeps_alive(head: &Head) -> bool {
+    if !head.says.connection {
+        return head.version != Version::HTTP_10;
+    }
     let says = |option: &str| {
         let fields = head.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
         fields.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(option))

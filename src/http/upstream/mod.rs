@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::io::AsyncWrite as _;
 
@@ -41,7 +41,7 @@ use h1::{H1, Head, Patience, ReadHead};
 use pool::{IdleLimits, PoolKey, PoolLook};
 use upload::{BodyLength, Upload};
 
-use super::{Body, Response};
+use super::{Body, Response, buffers};
 use crate::dns::Resolver;
 use crate::fetch::ForwardProxy;
 
@@ -266,15 +266,15 @@ impl Transport {
         on_interim: OnInterim<'_>,
     ) -> Result<Response, UpstreamError> {
         let length = BodyLength::of(body);
-        let mut head = Vec::with_capacity(1024);
+        let mut head = buffers::take();
         let via_proxy = self.options.via_proxy(&conn.key.dial);
         encode::head(&mut head, &request, length, via_proxy.as_ref());
         let sent = if length == BodyLength::None { send_now(&mut conn, &head).await? } else { 0 };
         if sent < head.len() {
-            let mut head = Bytes::from(head);
-            head.advance(sent);
-            conn.upload = Some(Box::new(Upload::new(head, sent > 0, std::mem::take(body), length)));
+            let rest = Bytes::copy_from_slice(&head[sent..]);
+            conn.upload = Some(Box::new(Upload::new(rest, sent > 0, std::mem::take(body), length)));
         }
+        buffers::give_back(head);
         let head = self.answer(&mut conn, &request, on_interim).await.map_err(UpstreamError::sent)?;
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = head.status;

@@ -4,13 +4,14 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Weak;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 
 use super::dial::Dial;
 use super::h1::H1;
+use crate::http::clock;
 
 /// Which connections are alike: the same transport to the same place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +44,8 @@ impl PoolLook<'_> {
 
 struct Idle {
     conn: Box<H1>,
-    expires: Instant,
+    /// By [`clock::now`].
+    expires: Duration,
 }
 
 /// How many idle connections are kept, and how long.
@@ -67,7 +69,7 @@ pub(super) fn take(look: &PoolLook<'_>) -> Option<Box<H1>> {
     POOL.with_borrow_mut(|pool| {
         let idle = pool.get_mut(look)?;
         while let Some(Idle { mut conn, expires }) = idle.pop() {
-            if expires > Instant::now() && conn.is_quiet() {
+            if expires > clock::now() && conn.is_quiet() {
                 return Some(conn);
             }
         }
@@ -81,7 +83,7 @@ pub(super) fn put(conn: Box<H1>) {
         return;
     }
     let most = conn.idle.most;
-    let expires = Instant::now() + conn.idle.keep;
+    let expires = clock::now() + conn.idle.keep;
     POOL.with_borrow_mut(|pool| {
         let idle = match pool.get_mut(&conn.key) {
             Some(idle) => idle,
@@ -98,7 +100,7 @@ pub(super) fn put(conn: Box<H1>) {
 
 /// Closes what is too old, was closed from the other side, or has lost its transport.
 pub(super) fn sweep() {
-    let now = Instant::now();
+    let now = clock::now();
     POOL.with_borrow_mut(|pool| {
         pool.retain(|_, idle| {
             let is_of_use = |idle: &Idle| idle.expires > now && idle.conn.idle.alive.strong_count() > 0;

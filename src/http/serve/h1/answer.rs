@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, response};
-use hyper::ext::ReasonPhrase;
 
+use crate::http::status_text;
 use crate::http::upstream::write_field;
 
 /// How the body of an answer is sent.
@@ -40,8 +40,11 @@ impl Asked {
 
     /// Whether an answer of this status has a body (RFC 9110 section 6.4.1).
     fn allows_body(self, status: StatusCode) -> bool {
-        !(self.is_head || status.is_informational() || self.is_connect && status.is_success())
-            && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        let has_none = self.is_head
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || self.is_connect && status.is_success();
+        !has_none
     }
 }
 
@@ -54,7 +57,7 @@ pub(super) fn write_head(
     asked: Asked,
 ) -> (Framing, bool) {
     let status = parts.status;
-    write_status(out, parts, asked.version);
+    write_status(out, status, asked.version);
     let said = said_length(&parts.headers);
     let framing = match said.or(length) {
         _ if !asked.allows_body(status) => Framing::None,
@@ -126,17 +129,20 @@ impl Fields {
     }
 }
 
-fn write_status(out: &mut Vec<u8>, parts: &response::Parts, version: Version) {
-    let reason = parts.extensions.get::<ReasonPhrase>();
-    if parts.status == StatusCode::OK && version == Version::HTTP_11 && reason.is_none() {
+/// The status line, with Go's words.
+fn write_status(out: &mut Vec<u8>, status: StatusCode, version: Version) {
+    if status == StatusCode::OK && version == Version::HTTP_11 {
         return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     }
     out.extend_from_slice(if version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-    out.extend_from_slice(parts.status.as_str().as_bytes());
+    out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    match reason {
-        Some(reason) => out.extend_from_slice(reason.as_bytes()),
-        None => out.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes()),
+    match status_text(status) {
+        "" => {
+            out.extend_from_slice(b"status code ");
+            out.extend_from_slice(status.as_str().as_bytes());
+        }
+        text => out.extend_from_slice(text.as_bytes()),
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -258,6 +264,17 @@ mod tests {
             (200, &[("trailer", "a")], Some(1), GET, "HTTP/1.1 200 OK|Content-Length: 1|| Length(1)"),
         ] {
             assert_eq!(head(status, fields, length, asked), expected);
+        }
+    }
+
+    #[test]
+    fn statuses_have_gos_names() {
+        for (status, line) in [
+            (299, "HTTP/1.1 299 status code 299"),
+            (413, "HTTP/1.1 413 Request Entity Too Large"),
+            (404, "HTTP/1.1 404 Not Found"),
+        ] {
+            assert!(head(status, &[], Some(0), GET).starts_with(line));
         }
     }
 

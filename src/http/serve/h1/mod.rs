@@ -27,7 +27,7 @@ use http::{HeaderValue, Version, header};
 use super::conn::{self, Aborted, Responded};
 use super::listener::{Rewind, Slot, Transport};
 use super::wire::{Registered, Wire};
-use crate::http::{Body, ClientIo, ConnInfo, Upgrade};
+use crate::http::{Body, ClientIo, ConnInfo, Upgrade, header_maps};
 use answer::Asked;
 pub use body::ClientBody;
 pub(in crate::http) use head::is_authority;
@@ -156,7 +156,7 @@ where
     let interim = lock(link).begin_answer();
     let mut output = Output::new(&interim, &parts, body, Asked { is_last, ..asked });
     let switches = parts.status == http::StatusCode::SWITCHING_PROTOCOLS;
-    drop(parts);
+    header_maps::give_back(parts.headers);
     let is_last = output.is_last;
     poll_fn(|cx| {
         lock(link).check_reader();

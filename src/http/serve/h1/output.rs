@@ -1,6 +1,5 @@
 //! An answer on its way to the client.
 
-use std::cell::RefCell;
 use std::io::{IoSlice, Write as _};
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -13,7 +12,7 @@ use http_body::Body as _;
 use super::answer::{self, Asked, Framing};
 use super::link::{Link, lock};
 use crate::http::serve::listener::Transport;
-use crate::http::{Body, BodyError};
+use crate::http::{Body, BodyError, buffers};
 
 /// Pieces of a body that are no longer than this are put behind each other, so that one call sends them:
 /// that costs less than the kernel's work with a list of pieces. Longer ones are never copied.
@@ -22,16 +21,6 @@ const COPY_BYTES_MAX: usize = 4 * 1024;
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
 /// An answer that is sent without ever waiting lets others have their turn after so many calls.
 const WRITES_IN_A_ROW: u32 = 16;
-/// What a head with a short body, or a line of a stream, takes.
-const USUAL_BYTES: usize = 1024;
-/// A buffer larger than this is not kept for the next answer.
-const KEPT_BYTES_MAX: usize = 32 * 1024;
-
-thread_local! {
-    /// Where answers are put together. One that waits for its client takes the buffer along.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
 /// Why an answer did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AnswerError {
@@ -67,7 +56,7 @@ pub(super) struct Output {
 impl Output {
     /// An answer to a request that was `asked`, behind interim ones that have not been sent.
     pub(super) fn new(interim: &[u8], parts: &response::Parts, body: Body, asked: Asked) -> Self {
-        let mut out = take_buffer();
+        let mut out = buffers::take();
         out.extend_from_slice(interim);
         let length = body.size_hint().exact();
         let (framing, is_last) = answer::write_head(&mut out, parts, length, asked);
@@ -131,7 +120,7 @@ impl Output {
             self.sent = 0;
             // While nothing is there to be sent, nothing is held.
             if !self.is_over {
-                give_back(std::mem::take(&mut self.out));
+                buffers::give_back(std::mem::take(&mut self.out));
             }
         }
     }
@@ -144,7 +133,7 @@ impl Output {
                 Poll::Ready(frame) => frame,
             };
             if self.out.capacity() == 0 {
-                self.out = take_buffer();
+                self.out = buffers::take();
             }
             match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
                 Some(Ok(Ok(data))) => self.put(data),
@@ -211,26 +200,8 @@ impl Output {
     }
 }
 
-/// The buffer that is at hand, or a new one if an answer that waits has that.
-fn take_buffer() -> Vec<u8> {
-    let mut buffer = BUFFER.with_borrow_mut(std::mem::take);
-    buffer.reserve(USUAL_BYTES);
-    buffer
-}
-
-/// Keeps a buffer for the next answer.
-fn give_back(mut buffer: Vec<u8>) {
-    buffer.clear();
-    if buffer.capacity() <= KEPT_BYTES_MAX {
-        // At the end of the thread there may be no next answer.
-        let _ = BUFFER.try_with(|kept| kept.replace(buffer));
-    }
-}
-
 impl Drop for Output {
     fn drop(&mut self) {
-        if self.out.capacity() > 0 {
-            give_back(std::mem::take(&mut self.out));
-        }
+        buffers::give_back(std::mem::take(&mut self.out));
     }
 }

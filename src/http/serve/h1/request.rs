@@ -5,11 +5,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::head::{self, Follows};
 use super::refusal::Refusal;
+use crate::http::header_maps;
 
 /// A target may be this long at most: longer ones `Uri` does not hold.
 const TARGET_BYTES_MAX: usize = u16::MAX as usize - 1;
-/// Room for so many header fields is made beside those that came; handlers add some.
-const FIELDS_OURS: usize = 2;
 
 /// A request without its body.
 pub(super) struct Request {
@@ -39,8 +38,7 @@ pub(super) fn read(head: Bytes) -> Result<Request, Refusal> {
 }
 
 fn parse(head: &Bytes) -> Result<Option<Request>, Refusal> {
-    let lines = memchr::memchr_iter(b'\n', head).count();
-    let mut headers = HeaderMap::with_capacity(lines.min(MAP_FIELDS_MAX) + FIELDS_OURS);
+    let mut headers = header_maps::take();
     let mut fits = true;
     let sound = head::read(head, |name, value| {
         let value = HeaderValue::from_maybe_shared(head.slice_ref(value));
@@ -74,9 +72,6 @@ fn parse(head: &Bytes) -> Result<Option<Request>, Refusal> {
         keeps_alive: sound.keeps_alive,
     }))
 }
-
-/// So many fields a map holds for sure.
-const MAP_FIELDS_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -66,7 +66,7 @@ impl Finish {
             let headers = response.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.extend(protocol.map(|protocol| (UPGRADE, protocol)));
-            merge(std::mem::take(&mut x.response_headers), response.headers_mut());
+            merge(&mut x.response_headers, response.headers_mut());
             return Ok(response);
         }
         let mut gathered = std::mem::take(&mut x.response_headers);
@@ -76,7 +76,8 @@ impl Finish {
         gathered.remove(SERVER);
         let version = response.version();
         add_via(version, response.headers_mut());
-        merge(gathered, response.headers_mut());
+        merge(&mut gathered, response.headers_mut());
+        x.response_headers = gathered;
         *response.version_mut() = Version::default();
         // Over HTTP/2 too, where our own answers keep it.
         if response.status() == StatusCode::NOT_MODIFIED {
@@ -104,7 +105,7 @@ fn add_via(version: Version, headers: &mut HeaderMap) {
 }
 
 /// Puts the fields that handlers have gathered before the upstream's of the same name.
-fn merge(gathered: HeaderMap, headers: &mut HeaderMap) {
+fn merge(gathered: &mut HeaderMap, headers: &mut HeaderMap) {
     if gathered.is_empty() {
         return;
     }
@@ -117,7 +118,7 @@ fn merge(gathered: HeaderMap, headers: &mut HeaderMap) {
             }
         }
     };
-    for (next, value) in gathered {
+    for (next, value) in gathered.drain() {
         // Only the first of several values has the name with it.
         if next.is_some() {
             flush(name.take(), &mut values);
@@ -170,7 +171,7 @@ mod tests {
     fn gathered_fields_come_before_the_upstreams() {
         let mut headers = map(&[("x-a", "up1"), ("x-a", "up2"), ("x-b", "up"), ("via", "1.0 cache")]);
         add_via(Version::HTTP_11, &mut headers);
-        merge(map(&[("x-a", "own1"), ("x-a", "own2"), ("x-c", "own")]), &mut headers);
+        merge(&mut map(&[("x-a", "own1"), ("x-a", "own2"), ("x-c", "own")]), &mut headers);
         let expected = ["via: 1.1 Caddy | 1.0 cache", "x-a: own1 | own2 | up1 | up2", "x-b: up", "x-c: own"];
         assert_eq!(shown(&headers), expected);
     }

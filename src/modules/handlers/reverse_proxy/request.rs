@@ -20,14 +20,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// `trusted` are the proxies whose `X-Forwarded-*` this handler believes, besides the server's own.
 pub fn fields<'a>(x: &'a Exchange, trusted: &[IpNet]) -> Overlay<'a> {
     let mut fields = Overlay::new(&x.headers);
-    let wants_trailers = remove_hop_by_hop(&mut fields);
-    if wants_trailers {
-        fields.set(TE, &b"trailers"[..]);
-    }
-    if let Some(protocol) = upgrade(x) {
-        fields.set(CONNECTION, &b"Upgrade"[..]);
-        fields.set(UPGRADE, protocol);
-    }
+    remove_hop_by_hop(&mut fields, x);
     add_forwarded(&mut fields, x, trusted);
     fields.append(VIA, via(x.version).as_bytes());
     fields
@@ -64,16 +57,20 @@ pub fn upgrade(x: &Exchange) -> Option<Cow<'_, [u8]>> {
     })
 }
 
-/// Removes what concerns only the client's connection. Whether the client takes trailers, and said
-/// so in a way that is meant for all the way, is the result.
-fn remove_hop_by_hop(fields: &mut Overlay<'_>) -> bool {
+/// Removes what concerns only the client's connection, but for what is meant for all the way: that the
+/// client takes trailers, or wants to change the protocol.
+fn remove_hop_by_hop<'a>(fields: &mut Overlay<'a>, x: &'a Exchange) {
     let headers = fields.below();
-    let mut wants_trailers = false;
+    let (mut has_connection, mut wants_trailers) = (false, false);
     for name in headers.keys().filter(|name| is_hop_by_hop(name)) {
+        has_connection |= *name == CONNECTION;
         if *name == TE {
             wants_trailers = has_token(headers, &TE, b"trailers") && !has_token(headers, &CONNECTION, b"te");
         }
         fields.remove(name);
+    }
+    if !has_connection && !wants_trailers {
+        return;
     }
     for value in headers.get_all(CONNECTION) {
         for token in list(value.as_bytes()) {
@@ -86,7 +83,13 @@ fn remove_hop_by_hop(fields: &mut Overlay<'_>) -> bool {
             }
         }
     }
-    wants_trailers
+    if wants_trailers {
+        fields.set(TE, &b"trailers"[..]);
+    }
+    if let Some(protocol) = upgrade(x) {
+        fields.set(CONNECTION, &b"Upgrade"[..]);
+        fields.set(UPGRADE, protocol);
+    }
 }
 
 /// `X-Forwarded-*`, which tell the upstream of the client. What the client itself says there counts
