@@ -52,6 +52,19 @@ impl Body {
         Self::Stream(Box::pin(body.map_err(Into::into)))
     }
 
+    /// Takes all of the body, if it is in memory, has so many bytes at most, and its length is known.
+    pub fn take_whole(&mut self, bytes_max: usize) -> Option<Bytes> {
+        match self {
+            Self::Full(bytes) if bytes.len() <= bytes_max => {
+                let whole = std::mem::take(bytes);
+                *self = Self::Empty;
+                Some(whole)
+            }
+            Self::Client(client) => client.take_whole(bytes_max),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is left to send.
     pub fn is_empty(&self) -> bool {
         http_body::Body::is_end_stream(self)

@@ -45,6 +45,8 @@ use super::{Body, Response, buffers};
 use crate::dns::Resolver;
 use crate::fetch::ForwardProxy;
 
+/// A body that is longer than this is not copied behind its head.
+const JOINED_BODY_BYTES_MAX: usize = 4 * 1024;
 /// So many interim answers (1xx) may come before the real one.
 const INTERIM_MAX: usize = 32;
 
@@ -269,9 +271,24 @@ impl Transport {
         let mut head = buffers::take();
         let via_proxy = self.options.via_proxy(&conn.key.dial);
         encode::head(&mut head, &request, length, via_proxy.as_ref());
-        let sent = if length == BodyLength::None { send_now(&mut conn, &head).await? } else { 0 };
+        // A short body that is there goes with the head.
+        let whole = body.take_whole(JOINED_BODY_BYTES_MAX);
+        head.extend_from_slice(whole.as_deref().unwrap_or_default());
+        let is_all = length == BodyLength::None || whole.is_some();
+        let sent = if is_all { send_now(&mut conn, &head).await } else { Ok(0) };
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                // Nothing was sent, so whoever tries again has the whole body.
+                if let Some(whole) = whole {
+                    *body = Body::from(whole);
+                }
+                return Err(error);
+            }
+        };
         if sent < head.len() {
             let rest = Bytes::copy_from_slice(&head[sent..]);
+            let length = if is_all { BodyLength::None } else { length };
             conn.upload = Some(Box::new(Upload::new(rest, sent > 0, std::mem::take(body), length)));
         }
         buffers::give_back(head);

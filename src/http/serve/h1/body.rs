@@ -34,6 +34,9 @@ trait Source: Send + Sync {
     /// The next frame, and whether it is the last thing that comes.
     fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Result<Piece, RequestBodyError>>;
 
+    /// The whole body, if all of these bytes have been read from the socket already.
+    fn take_whole(&self, left: u64) -> Option<Bytes>;
+
     /// Nobody wants the rest of the body.
     fn let_go(&self);
 }
@@ -41,6 +44,10 @@ trait Source: Send + Sync {
 impl<T: Transport> Source for Mutex<Link<T>> {
     fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Result<Piece, RequestBodyError>> {
         lock(self).poll_piece(cx)
+    }
+
+    fn take_whole(&self, left: u64) -> Option<Bytes> {
+        lock(self).take_whole(left)
     }
 
     fn let_go(&self) {
@@ -116,6 +123,18 @@ impl<T: Transport> Link<T> {
             self.conn.wire.limit_request(None);
         }
         Ok(piece)
+    }
+
+    fn take_whole(&mut self, left: u64) -> Option<Bytes> {
+        if !matches!(self.at, At::Body(of) if of == left) || (self.held.len() as u64) < left {
+            return None;
+        }
+        // A client that has sent it need not be told to.
+        self.expects = false;
+        match self.take_piece() {
+            Ok(Piece::Data(data)) => Some(data),
+            _ => None,
+        }
     }
 
     /// The body can't be read on, nor anything behind it.
@@ -198,6 +217,15 @@ impl ClientBody {
 
     pub(in crate::http) fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+
+    /// All of the body that is still to come, if it has come already and has so many bytes at most.
+    pub(in crate::http) fn take_whole(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let left = self.left.filter(|left| !self.done && *left <= bytes_max as u64)?;
+        let whole = self.source.take_whole(left)?;
+        self.left = Some(0);
+        self.done = true;
+        Some(whole)
     }
 
     /// The next frame.
