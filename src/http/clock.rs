@@ -5,8 +5,13 @@ use std::time::Duration;
 
 /// The time since some moment before the process began.
 #[cfg(any(target_os = "linux", target_os = "android"))]
+#[expect(unsafe_code, reason = "the standard library has no such clock")]
 pub(super) fn now() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a timespec of ours, which the call only writes to.
+    if unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) } != 0 {
+        return Duration::ZERO;
+    }
     Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
 }
 
