@@ -1,6 +1,7 @@
 //! The engine over real sockets.
 
 mod early;
+mod h1;
 mod h2;
 mod http3;
 mod http3_frames;

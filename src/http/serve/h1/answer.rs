@@ -77,23 +77,16 @@ pub(super) fn write_head(
         }
         write_field(out, name, value.as_bytes());
     }
-    let may_say_length = !(status.is_informational() || asked.is_connect && status.is_success());
     match framing {
         Framing::Length(length) => write_length(out, length),
         Framing::Chunks => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        // Of a HEAD's answer an empty body says nothing; a 304 may say what it would have been.
-        Framing::None => {
-            let known = said.or(length.filter(|length| {
-                *length > 0
-                    && asked.is_head
-                    && status != StatusCode::NO_CONTENT
-                    && status != StatusCode::NOT_MODIFIED
-            }));
-            if let Some(length) = known.filter(|_| may_say_length) {
+        // What a GET would have got; an empty body says nothing of that.
+        Framing::None if asked.is_head && Asked { is_head: false, ..asked }.allows_body(status) => {
+            if let Some(length) = said.or(length.filter(|length| *length > 0)) {
                 write_length(out, length);
             }
         }
-        Framing::Close => {}
+        Framing::None | Framing::Close => {}
     }
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     let is_last = asked.is_last || fields.closes || framing == Framing::Close || switches;
@@ -255,7 +248,8 @@ mod tests {
             (200, &[], None, old, "HTTP/1.0 200 OK|| Close last"),
             (200, &[], Some(1), old, "HTTP/1.0 200 OK|Content-Length: 1|Connection: keep-alive|| Length(1)"),
             (204, &[], Some(0), GET, "HTTP/1.1 204 No Content|| None"),
-            (304, &said, Some(0), GET, "HTTP/1.1 304 Not Modified|Content-Length: 7|| None"),
+            (304, &said, Some(0), GET, "HTTP/1.1 304 Not Modified|| None"),
+            (304, &said, Some(0), head_of, "HTTP/1.1 304 Not Modified|| None"),
             (200, &said, Some(0), head_of, "HTTP/1.1 200 OK|Content-Length: 7|| None"),
             (200, &[], Some(5), head_of, "HTTP/1.1 200 OK|Content-Length: 5|| None"),
             (200, &[], Some(0), head_of, "HTTP/1.1 200 OK|| None"),

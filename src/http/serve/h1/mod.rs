@@ -59,16 +59,28 @@ where
         conn.wire.drain();
     }
     let link = Arc::new(Mutex::new(Link::new(io, first, conn.clone(), limits)));
+    let mut serving = pin!(to_its_end(&link, &conn, &slot, must_shut));
     poll_fn(|cx| {
-        conn.wire.register(cx.waker());
-        Poll::Ready(())
+        let served = serving.as_mut().poll(cx);
+        if served.is_pending() {
+            // A waker is good for one time.
+            conn.wire.register(cx.waker());
+        }
+        served
     })
     .await;
-    match requests(&link, &conn, &slot).await {
-        End::Closing => close::close(&link, must_shut).await,
-        End::Broken => drop(lock(&link).take_io()),
+    drop(registered);
+}
+
+async fn to_its_end<T>(link: &Arc<Mutex<Link<T>>>, conn: &Arc<ConnInfo>, slot: &Slot, must_shut: bool)
+where
+    T: Transport + 'static,
+{
+    match requests(link, conn, slot).await {
+        End::Closing => close::close(link, must_shut).await,
+        End::Broken => drop(lock(link).take_io()),
         End::Switched(receiver) => {
-            let mut link = lock(&link);
+            let mut link = lock(link);
             let early = std::mem::take(&mut link.held);
             if let Some(io) = link.take_io() {
                 // Without a receiver any more there is nothing to go on with.
@@ -76,7 +88,6 @@ where
             }
         }
     }
-    drop(registered);
 }
 
 /// Answers one request after the other.
