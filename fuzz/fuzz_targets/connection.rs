@@ -5,5 +5,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, Vec<u8>, &[u8])| {
     let (primed, lengths, bytes) = input;
-    tollgate::http::serve::h1::laws::check(bytes, primed.into(), &lengths);
+    tollgate::http::serve::laws::check(bytes, primed.into(), &lengths);
 });

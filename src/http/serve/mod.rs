@@ -2,7 +2,7 @@
 
 mod conn;
 mod engine;
-pub mod h1;
+mod h1;
 mod h2;
 mod h3;
 mod late;
@@ -20,6 +20,8 @@ pub(super) mod wrappers;
 pub use engine::{Engine, Listen, ListenError};
 pub use h1::ClientBody;
 pub(super) use h1::is_authority;
+#[cfg(any(test, fuzzing))]
+pub use h1::laws;
 pub use limits::WireLimits;
 pub(crate) use listener::{LOOKUP_TIMEOUT, listen_unix};
 pub use protocols::{Protocols, UnknownProtocol};
