@@ -246,10 +246,36 @@ fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     // Accepted sockets inherit this, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
+    accept_with_data(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
+
+/// Has the kernel hand over a connection with its first bytes: of all that we speak the client says the
+/// first word. So nobody is woken for a connection of which nothing can be known yet, and few have to be
+/// waited for. A client that stays silent is handed over after a second or so.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[expect(unsafe_code, reason = "no crate at hand sets this option")]
+fn accept_with_data(socket: &Socket) {
+    use std::os::fd::AsRawFd as _;
+    let seconds: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and the value is an integer that lives through the call, whose size is
+    // said with it.
+    let set = unsafe {
+        let value = (&raw const seconds).cast();
+        let length = size_of_val(&seconds) as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, length)
+    };
+    if set != 0 {
+        // It costs a little more without.
+        let error = io::Error::last_os_error();
+        tracing::debug!(target: "http", %error, "accepting connections with their data");
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn accept_with_data(_: &Socket) {}
 
 /// Opens a Unix socket, in the place of one that a dead process has left behind. It has its mode before
 /// anyone can connect.

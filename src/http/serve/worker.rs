@@ -180,26 +180,11 @@ async fn accept_from<T>(
                 let conn = ConnInfo::new(peer, local.map(unmapped), None);
                 // Boxed, since tokio moves a task's future about when it begins and ends.
                 tokio::spawn(Box::pin(conn::serve(io, conn, slot.clone())));
-                let_run().await;
             }
             Some(Err(error)) => pause(&error).await,
             None => return,
         }
     }
-}
-
-/// Has a connection that was just accepted go first: most often it is the only one, and looking for another
-/// takes a call.
-async fn let_run() {
-    let mut has_run = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut has_run, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// After so many connections others get their turn.
