@@ -24,7 +24,7 @@ use crate::tls::{ConnectionPolicies, Selected};
 
 /// A TLS handshake must be done within this time.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// hyper gathers this much of an answer at most before the client has to take some.
+/// hyper gathers this much of an answer over HTTP/2 at most before the client has to take some.
 pub(super) const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// What a listener with TLS says to a client without, as Go does.
 const PLAIN_ON_TLS: &[u8] =

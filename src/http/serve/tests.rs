@@ -3,6 +3,7 @@
 mod early;
 mod h1;
 mod h2;
+mod h2_upstream;
 mod http3;
 mod http3_frames;
 mod http3_handshakes;

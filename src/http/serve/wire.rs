@@ -101,6 +101,7 @@ impl Wire {
 
     /// Waiting to read ends after `limit`; with none it never ends.
     pub(super) fn limit_read(&self, limit: Option<Duration>) {
+        self.read_expired.store(false, Relaxed);
         self.read_deadline.store(limit.map_or(0, after), Relaxed);
     }
 

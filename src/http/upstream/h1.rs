@@ -278,6 +278,7 @@ pub(super) fn parse_head(bytes: &Bytes) -> Result<Option<(Head, usize)>, Upstrea
         says.connection |= name == CONNECTION;
         headers.append(name, value);
     }
+    let headers = header_maps::not_kept_if_large(headers);
     let reason = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason());
     let reason = reason.map(|reason| Reason(bytes.slice_ref(reason.as_bytes())));
     Ok(Some((Head { status, version, headers, reason, says }, length)))

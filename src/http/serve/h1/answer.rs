@@ -33,9 +33,10 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// What a request was, and whether the connection may go on behind it.
-    pub(super) fn new(method: &Method, version: Version, is_last: bool) -> Self {
-        Self { version, is_head: *method == Method::HEAD, is_connect: *method == Method::CONNECT, is_last }
+    /// What a request was; the connection goes on behind it.
+    pub(super) fn new(method: &Method, version: Version) -> Self {
+        let (is_head, is_connect) = (*method == Method::HEAD, *method == Method::CONNECT);
+        Self { version, is_head, is_connect, is_last: false }
     }
 
     /// Whether an answer of this status has a body (RFC 9110 section 6.4.1).
@@ -65,13 +66,15 @@ pub(super) fn write_head(
         None if asked.version == Version::HTTP_10 => Framing::Close,
         None => Framing::Chunks,
     };
+    let ends = asked.is_last || framing == Framing::Close;
     let mut fields = Fields::default();
     for (name, value) in &parts.headers {
         match *name {
             // How the body is framed is said below.
             CONTENT_LENGTH | TRANSFER_ENCODING => continue,
             TRAILER if framing != Framing::Chunks => continue,
-            CONNECTION => fields.look_at_connection(value),
+            // What can't be kept is not promised.
+            CONNECTION if !fields.look_at_connection(value) && ends => continue,
             DATE => fields.has_date = true,
             _ => {}
         }
@@ -89,7 +92,9 @@ pub(super) fn write_head(
         Framing::None | Framing::Close => {}
     }
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    let is_last = asked.is_last || fields.closes || framing == Framing::Close || switches;
+    // To whoever takes a CONNECT's answer by the letter, what comes behind it is a tunnel.
+    let ends_http = switches || asked.is_connect && status.is_success();
+    let is_last = asked.is_last || fields.closes || framing == Framing::Close || ends_http;
     match asked.version {
         Version::HTTP_10 if !is_last && !fields.keeps_alive => {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
@@ -114,11 +119,16 @@ struct Fields {
 }
 
 impl Fields {
-    fn look_at_connection(&mut self, value: &HeaderValue) {
+    /// Takes in one `Connection` field; whether it says more than that the connection goes on.
+    fn look_at_connection(&mut self, value: &HeaderValue) -> bool {
+        let mut says_more = false;
         for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let keeps_alive = option.eq_ignore_ascii_case(b"keep-alive");
             self.closes |= option.eq_ignore_ascii_case(b"close");
-            self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.keeps_alive |= keeps_alive;
+            says_more |= !keeps_alive;
         }
+        says_more
     }
 }
 
@@ -230,7 +240,7 @@ mod tests {
     #[test]
     fn bodies_are_framed_by_what_is_known_of_them() {
         let old = Asked { version: Version::HTTP_10, ..GET };
-        let head_of = Asked { is_head: true, ..GET };
+        let (head_of, connect) = (Asked { is_head: true, ..GET }, Asked { is_connect: true, ..GET });
         let said = [("content-length", "7")];
         for (status, fields, length, asked, expected) in [
             (200, &[][..], Some(0), GET, "HTTP/1.1 200 OK|Content-Length: 0|| Length(0)"),
@@ -254,7 +264,7 @@ mod tests {
             (200, &[], Some(5), head_of, "HTTP/1.1 200 OK|Content-Length: 5|| None"),
             (200, &[], Some(0), head_of, "HTTP/1.1 200 OK|| None"),
             (200, &[], None, head_of, "HTTP/1.1 200 OK|| None"),
-            (200, &said, Some(0), Asked { is_connect: true, ..GET }, "HTTP/1.1 200 OK|| None"),
+            (200, &said, Some(0), connect, "HTTP/1.1 200 OK|Connection: close|| None last"),
             (200, &[("trailer", "a")], Some(1), GET, "HTTP/1.1 200 OK|Content-Length: 1|| Length(1)"),
         ] {
             assert_eq!(head(status, fields, length, asked), expected);
@@ -285,7 +295,12 @@ mod tests {
                 "HTTP/1.0 200 OK|Connection: keep-alive|Content-Length: 0|| Length(0)",
             ),
             (
-                &[],
+                &[("connection", "Keep-Alive")],
+                last,
+                "HTTP/1.1 200 OK|Content-Length: 0|Connection: close|| Length(0) last",
+            ),
+            (
+                &[("connection", "keep-alive")],
                 Asked { version: Version::HTTP_10, ..last },
                 "HTTP/1.0 200 OK|Content-Length: 0|| Length(0) last",
             ),

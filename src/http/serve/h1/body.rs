@@ -15,6 +15,9 @@ use crate::http::chunked::Piece;
 use crate::http::reading::read;
 use crate::http::serve::listener::Transport;
 
+/// What has come of the next request is kept by itself if it is no longer than this.
+const HELD_BYTES_MAX: usize = 4 * 1024;
+
 /// Why a client's body can't be read on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestBodyError {
@@ -81,15 +84,20 @@ impl<T: Transport> Link<T> {
                 self.keep_alive();
                 return Poll::Pending;
             };
-            self.reader = None;
+            if self.reader.take().is_some() {
+                // It may be a while until the reader asks for more.
+                self.wake_watcher(Some(cx.waker()));
+            }
             self.conn.wire.read();
             match more {
                 Ok(more) if more.is_empty() => {
+                    self.end_seen = true;
                     self.lose();
                     return Poll::Ready(Err(RequestBodyError::CutShort));
                 }
                 Ok(more) => self.held = more,
                 Err(error) => {
+                    self.end_seen = true;
                     self.lose();
                     return Poll::Ready(Err(error.into()));
                 }
@@ -119,8 +127,9 @@ impl<T: Transport> Link<T> {
         // That was all of the request.
         self.at = At::Head;
         self.end_body();
-        if self.limits.read_timeout.is_some() {
-            self.conn.wire.limit_request(None);
+        if !self.held.is_empty() && self.held.len() <= HELD_BYTES_MAX {
+            // The start of the next one must not hold on to a large buffer.
+            self.held = Bytes::copy_from_slice(&self.held);
         }
         Ok(piece)
     }
@@ -147,9 +156,11 @@ impl<T: Transport> Link<T> {
     fn end_body(&mut self) {
         self.body_alive = false;
         self.reader = None;
-        if let Some(ended) = self.ended.take() {
-            ended.wake();
+        self.gone = None;
+        if self.limits.read_timeout.is_some() {
+            self.conn.wire.limit_request(None);
         }
+        self.wake_watcher(None);
     }
 
     fn let_go(&mut self) {
@@ -160,13 +171,21 @@ impl<T: Transport> Link<T> {
         self.end_body();
     }
 
-    /// Whether the whole request has been read, once nobody reads it any more.
+    /// Whether the whole request has been read, once nobody reads it any more. Its answer has been sent, so
+    /// whoever still reads is given as much time as before, and the connection ends if it is to end anyway.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.body_alive {
-            self.ended = Some(cx.waker().clone());
-            return self.poll_watch(cx).map(|_| false);
+        if !self.body_alive {
+            return Poll::Ready(!self.is_left(cx));
         }
-        Poll::Ready(!self.is_left(cx))
+        if self.conn.wire.is_draining() || self.conn.wire.take_read_expired() {
+            return Poll::Ready(false);
+        }
+        if self.reader.is_none() || self.watcher.is_none() {
+            self.conn.wire.limit_read(self.limits.read_idle_timeout);
+        }
+        let watched = self.poll_watch(cx).map(|_| false);
+        self.watcher = Some(cx.waker().clone());
+        watched
     }
 
     /// Whether the client still owes some of a body that nobody wants. What is there of it is thrown away;

@@ -162,7 +162,7 @@ pub(super) fn read<'a>(
         minor,
         follows,
         upgrades: seen.upgrades && minor == 1,
-        expects: seen.expects && minor == 1,
+        expects: seen.expects == Some(true) && minor == 1,
         keeps_alive: if minor == 1 { !seen.closes } else { seen.keeps_alive && !seen.closes },
     }))
 }
@@ -174,7 +174,7 @@ struct Seen {
     length: Option<u64>,
     chunked: bool,
     upgrades: bool,
-    expects: bool,
+    expects: Option<bool>,
     closes: bool,
     keeps_alive: bool,
 }
@@ -290,8 +290,9 @@ impl Seen {
     fn look_at(&mut self, name: &[u8], value: &[u8], minor: u8) -> Result<(), Refusal> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => return self.host(value),
+            // Of several the first counts, as with Go.
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expects = value.eq_ignore_ascii_case(b"100-continue");
+                self.expects.get_or_insert(value.eq_ignore_ascii_case(b"100-continue"));
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrades = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {

@@ -5,11 +5,11 @@
 //! before that request is answered, and nothing behind a doubtful byte is ever read as a request.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::Method;
 
 use super::head::{self, Follows};
 use super::refusal::Refusal;
@@ -19,9 +19,6 @@ use crate::http::chunked::Chunked;
 use crate::http::reading::{join, read_little};
 use crate::http::serve::limits::WireLimits;
 use crate::http::serve::listener::{Gone, Transport};
-
-/// So much is read, at least, of what a client sends before its answer is there.
-const EARLY_BYTES_MAX: usize = 16 * 1024;
 
 /// Where a connection stands in what comes in on it.
 #[derive(Debug)]
@@ -49,28 +46,37 @@ pub(super) struct Link<T> {
     line: usize,
     /// The clock of the present head is running.
     head_begun: bool,
+    /// The clock of the wait for a head is running.
+    waits: bool,
     /// The first head has been read.
     served: bool,
+    /// The present request was a POST, behind whose body old clients send one line end too many.
+    was_post: bool,
     /// The client wants to be told to go on before it sends the body.
     pub(super) expects: bool,
     /// The answer has begun, so that no interim one may be sent any more.
-    answering: bool,
-    /// Interim answers on their way.
-    interim: Vec<u8>,
-    /// Somebody holds the body of the present request.
+    pub(super) answering: bool,
+    /// Interim answers on their way, and whether the transport may keep some of them back.
+    pub(super) interim: Vec<u8>,
+    pub(super) is_interim_kept: bool,
+    /// Somebody may still read on in the body of the present request.
     pub(super) body_alive: bool,
-    /// Who waits for more of the body.
+    /// Whoever waits for more of the body: most often the connection's task, in a handler; with an HTTP/2
+    /// upstream another one.
     pub(super) reader: Option<Waker>,
-    /// Who waits until the body ends or is let go of.
-    pub(super) ended: Option<Waker>,
+    /// The connection's task, if it has to look again ([`Link::poll_watch`]) once another task has read on,
+    /// or does not read any more.
+    pub(super) watcher: Option<Waker>,
     /// Why the body can't be read on.
     pub(super) failed: Option<io::ErrorKind>,
+    /// The client's end was seen in the middle of a body.
+    pub(super) end_seen: bool,
     /// Nobody read the body when the task last looked.
-    stalled: bool,
+    pub(super) stalled: bool,
     /// Tells of the client's end while nobody reads.
-    gone: Option<Gone>,
+    pub(super) gone: Option<Gone>,
     /// Whether the kernel looks after the connection.
-    kept_alive: bool,
+    pub(super) kept_alive: bool,
 }
 
 /// A link as its owners hold it. All of them are on one worker, so it is never waited for.
@@ -95,14 +101,18 @@ impl<T: Transport> Link<T> {
             held: first,
             line: 0,
             head_begun: false,
+            waits: false,
             served: false,
+            was_post: false,
             expects: false,
             answering: false,
             interim: Vec::new(),
+            is_interim_kept: false,
             body_alive: false,
             reader: None,
-            ended: None,
+            watcher: None,
             failed: None,
+            end_seen: false,
             stalled: false,
             gone: None,
             kept_alive: false,
@@ -143,28 +153,26 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// A complete head must follow its first bytes in time, and those the last answer.
+    /// A complete head must follow its first bytes in time, and those the last answer. A clock that runs is
+    /// let run.
     fn keep_head_clock(&mut self) {
-        if self.head_begun {
-            return;
-        }
         let wire = &self.conn.wire;
-        if !self.held.is_empty() {
+        if !self.held.is_empty() && !self.head_begun {
             self.head_begun = true;
             wire.limit_read(self.limits.head_timeout);
             if self.limits.read_timeout.is_some() {
                 wire.limit_request(self.limits.read_timeout);
             }
-        } else if self.served {
-            wire.limit_read(self.limits.idle_timeout);
-        } else {
-            wire.limit_read(self.limits.head_timeout);
+        } else if self.held.is_empty() && !self.waits {
+            let limit = if self.served { self.limits.idle_timeout } else { self.limits.head_timeout };
+            wire.limit_read(limit);
         }
+        self.waits = true;
     }
 
     /// Takes the head at the start of what is held, if it is complete.
     fn take_head(&mut self) -> Result<Option<Request>, Refusal> {
-        if self.held.is_empty() {
+        if self.was_post && !self.skip_line_end() || self.held.is_empty() {
             return Ok(None);
         }
         let end = head::find_end(&self.held, &mut self.line)?;
@@ -175,6 +183,8 @@ impl<T: Transport> Link<T> {
         let request = request::read(self.held.split_to(end))?;
         self.line = 0;
         self.served = true;
+        self.was_post = request.method == Method::POST;
+        self.gone = None;
         self.expects = request.expects;
         self.answering = false;
         self.at = match request.follows {
@@ -183,188 +193,37 @@ impl<T: Transport> Link<T> {
             Follows::Chunks => At::Chunked(Chunked::default()),
         };
         self.body_alive = !matches!(self.at, At::Head);
-        self.conn.wire.read();
+        let wire = &self.conn.wire;
+        wire.read();
         if self.limits.read_timeout.is_some() {
-            self.conn.wire.limit_request(self.limits.read_timeout.filter(|_| self.body_alive));
+            // A head that came in pieces has started this clock.
+            match (self.body_alive, self.head_begun) {
+                (false, _) => wire.limit_request(None),
+                (true, false) => wire.limit_request(self.limits.read_timeout),
+                (true, true) => {}
+            }
         }
         self.head_begun = false;
+        self.waits = false;
         Ok(Some(request))
     }
 
-    /// Looks after the client while its answer is made: sends interim ones, and is ready once the client
-    /// has gone or its time is over.
-    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.conn.wire.is_overdue() {
-            return Poll::Ready(io::ErrorKind::TimedOut.into());
-        }
-        if let Poll::Ready(Err(error)) = self.poll_interim(cx) {
-            return Poll::Ready(error);
-        }
-        match &self.at {
-            At::Head => self.poll_early(cx),
-            // Its end has been seen, by whoever read the body.
-            At::Lost => Poll::Pending,
-            At::Body(_) | At::Chunked(_) => self.poll_stalled(cx),
-        }
-    }
-
-    /// Reads while the client is owed an answer. Nothing of that is looked at, except the end: a client
-    /// that has gone wants no answer.
-    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        while self.held.len() < EARLY_BYTES_MAX {
-            let Some(io) = &mut self.io else { return Poll::Ready(no_socket()) };
-            match read_little(io, cx) {
-                Poll::Ready(Ok(more)) if !more.is_empty() => {
-                    let held = std::mem::take(&mut self.held);
-                    self.held = if held.is_empty() { more } else { join(held, &more) };
-                }
-                Poll::Ready(read) => {
-                    return Poll::Ready(
-                        read.err().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into()),
-                    );
-                }
-                Poll::Pending => {
-                    self.keep_alive();
-                    return Poll::Pending;
-                }
+    /// Passes over the one line end that may stand before a request (RFC 9112 section 2.2); false if it has
+    /// only half come.
+    fn skip_line_end(&mut self) -> bool {
+        if self.line == 0 && b"\r\n".starts_with(&self.held) {
+            let is_whole = self.held.len() == 2;
+            self.was_post = !is_whole;
+            if is_whole {
+                self.held.clear();
             }
+            return is_whole;
         }
-        self.poll_gone(cx)
-    }
-
-    /// While nobody reads a body, its client's end would not be noticed.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.reader.is_some() {
-            self.stalled = false;
-            return Poll::Pending;
+        if self.line == 0 && self.held.starts_with(b"\r\n") {
+            let _ = self.held.split_to(2);
         }
-        if self.stalled {
-            return self.poll_gone(cx);
-        }
-        // Usually somebody is just about to read on; being woken for that once more costs little.
-        self.stalled = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Waits for the client's end without reading.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let gone = match (&mut self.gone, &self.io) {
-            (Some(gone), _) => gone,
-            (None, Some(io)) => match io.gone() {
-                Ok(gone) => self.gone.insert(gone),
-                Err(error) => return Poll::Ready(error),
-            },
-            (None, None) => return Poll::Ready(no_socket()),
-        };
-        ready!(gone.as_mut().poll(cx));
-        Poll::Ready(io::ErrorKind::ConnectionAborted.into())
-    }
-
-    /// Ends the wait for a body whose client has sent nothing for too long.
-    pub(super) fn check_reader(&mut self) {
-        if self.reader.is_some() && self.conn.wire.take_read_expired() {
-            self.failed = Some(io::ErrorKind::TimedOut);
-            if let Some(reader) = &self.reader {
-                reader.wake_by_ref();
-            }
-        }
-    }
-
-    /// Has the kernel look after a connection that waits for its client, or whose client waits, maybe for
-    /// minutes.
-    pub(super) fn keep_alive(&mut self) {
-        if !self.kept_alive && !self.conn.wire.is_idle() {
-            self.kept_alive = true;
-            if let (Some(params), Some(io)) = (&self.limits.keep_alive, &self.io) {
-                io.keep_alive(params);
-            }
-        }
-    }
-
-    /// Tells a client that waits for it to send its body.
-    pub(super) fn ask_for_body(&mut self, cx: &mut Context<'_>) {
-        if std::mem::take(&mut self.expects) && !self.answering {
-            self.interim.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            // What fails here fails in the task too.
-            let _ = self.poll_interim(cx);
-        }
-    }
-
-    /// The answer begins; what of interim ones has not been sent yet goes before it. Later ones are dropped.
-    pub(super) fn begin_answer(&mut self) -> Vec<u8> {
-        self.take_interim();
-        self.answering = true;
-        std::mem::take(&mut self.interim)
-    }
-
-    fn take_interim(&mut self) {
-        if let Some(interim) = self.conn.wire.take_interim()
-            && !self.answering
-        {
-            self.interim.extend_from_slice(&interim);
-        }
-    }
-
-    /// Sends interim answers.
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.take_interim();
-        if self.interim.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while !self.interim.is_empty() {
-            let interim = std::mem::take(&mut self.interim);
-            let sent = self.poll_write(cx, &[io::IoSlice::new(&interim)]);
-            self.interim = interim;
-            self.interim.drain(..ready!(sent)?);
-        }
-        self.poll_flush(cx)
-    }
-
-    /// Writes pieces, as many as the client takes.
-    pub(super) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wire = &self.conn.wire;
-        if wire.is_overdue() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        let Some(io) = &mut self.io else { return Poll::Ready(Err(no_socket())) };
-        let written = match pieces {
-            [piece] => Pin::new(io).poll_write(cx, piece),
-            pieces => Pin::new(io).poll_write_vectored(cx, pieces),
-        };
-        match written {
-            Poll::Ready(written) => {
-                wire.wrote();
-                Poll::Ready(match written {
-                    Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-                    written => written,
-                })
-            }
-            Poll::Pending if wire.take_write_expired() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => {
-                wire.limit_write(self.limits.write_idle_timeout);
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Sends what the transport keeps back.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(io) = &mut self.io else { return Poll::Ready(Err(no_socket())) };
-        let wire = &self.conn.wire;
-        let flushed = Pin::new(io).poll_flush(cx);
-        match flushed {
-            Poll::Ready(_) => wire.wrote(),
-            Poll::Pending if wire.take_write_expired() => {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            Poll::Pending => wire.limit_write(self.limits.write_idle_timeout),
-        }
-        flushed
+        self.was_post = false;
+        true
     }
 
     /// Takes the socket away, so that whoever still holds the body learns that there is no more of it.

@@ -15,6 +15,8 @@ mod link;
 mod output;
 mod refusal;
 mod request;
+mod sending;
+mod watch;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -22,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 
 use super::conn::{self, Aborted, Responded};
 use super::listener::{Rewind, Slot, Transport};
@@ -101,21 +103,20 @@ where
             Ok(None) => return End::Closing,
             Err(refusal) => return refuse(link, conn, refusal).await,
         };
-        let switch = match exchange(link, conn, slot, request).await {
-            Ok(Behind::Next) => None,
+        match exchange(link, conn, slot, request).await {
+            Ok(Behind::Next) => {}
             Ok(Behind::End) => return End::Closing,
-            Ok(Behind::Tunnel(sender)) => Some(sender),
+            Ok(Behind::Tunnel(sender)) => return End::Switched(sender),
             Err(error) => {
                 tracing::trace!(%error, "connection ended");
                 return End::Broken;
             }
-        };
-        if let Some(sender) = switch {
-            return End::Switched(sender);
         }
         if !poll_fn(|cx| lock(link).poll_end(cx)).await {
             return End::Closing;
         }
+        // Requests that are there at once are answered at once: others must have their turn.
+        tokio::task::coop::consume_budget().await;
     }
 }
 
@@ -148,8 +149,8 @@ where
     let in_flight = InFlight::begin(&conn.wire);
     let keeps_alive = request.keeps_alive;
     let (request, upgrade) = assemble(link, request);
-    let asked = Asked::new(request.method(), request.version(), false);
-    let Responded { parts, body } = {
+    let asked = Asked::new(request.method(), request.version());
+    let Responded { mut parts, mut body } = {
         let bound = slot.bound();
         conn.wire.limit_answer(bound.limits.write_timeout);
         let mut responding = pin!(conn::respond(request, conn.clone(), &bound));
@@ -162,11 +163,21 @@ where
         })
         .await?
     };
+    let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let is_none = parts.status.is_informational() && !switches;
+    if is_none {
+        // The client would wait on, and take the next answer for this one.
+        parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+        body = Body::Empty;
+    }
     let is_left = poll_fn(|cx| Poll::Ready(lock(link).is_left(cx))).await;
-    let is_last = is_left || !keeps_alive || conn.wire.is_draining();
-    let interim = lock(link).begin_answer();
+    let (interim, expects) = {
+        let mut link = lock(link);
+        (link.begin_answer(), link.expects)
+    };
+    // A client that still waits to be told to send its body may send it or not.
+    let is_last = is_left || expects || is_none || !keeps_alive || conn.wire.is_draining();
     let mut output = Output::new(&interim, &parts, body, Asked { is_last, ..asked });
-    let switches = parts.status == http::StatusCode::SWITCHING_PROTOCOLS;
     header_maps::give_back(parts.headers);
     let is_last = output.is_last;
     poll_fn(|cx| {

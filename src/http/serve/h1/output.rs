@@ -127,7 +127,12 @@ impl Output {
 
     /// Takes what the body has now, as far as it can be sent together.
     fn gather(&mut self, cx: &mut Context<'_>) {
-        while !self.is_over && self.long.is_empty() && self.out.len() < GATHERED_BYTES_MAX {
+        // Behind what is long comes nothing before that has gone, the end of its chunk included.
+        while !self.is_over
+            && self.long.is_empty()
+            && self.behind_long.is_empty()
+            && self.out.len() < GATHERED_BYTES_MAX
+        {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return,
                 Poll::Ready(frame) => frame,
@@ -149,10 +154,7 @@ impl Output {
                 }
                 None => {
                     match self.framing {
-                        Framing::Chunks if self.behind_long.is_empty() => {
-                            self.out.extend_from_slice(b"0\r\n\r\n")
-                        }
-                        Framing::Chunks => self.behind_long = b"\r\n0\r\n\r\n",
+                        Framing::Chunks => self.out.extend_from_slice(b"0\r\n\r\n"),
                         Framing::Length(_) => self.failure = Some(AnswerError::Short),
                         Framing::None | Framing::Close => {}
                     }
@@ -203,5 +205,179 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         buffers::give_back(std::mem::take(&mut self.out));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use http::Version;
+    use http_body::Frame;
+    use proptest::prelude::*;
+    use socket2::TcpKeepalive;
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::*;
+    use crate::http::ConnInfo;
+    use crate::http::chunked::{Chunked, Piece};
+    use crate::http::serve::WireLimits;
+    use crate::http::serve::listener::Gone;
+
+    /// A client that takes so many bytes at a time, and nothing now and then; it says nothing.
+    struct Slow {
+        takes: Vec<u16>,
+        turn: usize,
+        got: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.as_mut().poll_write_vectored(cx, &[IoSlice::new(buf)])
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let takes = usize::from(self.takes[self.turn % self.takes.len()]);
+            self.turn += 1;
+            if takes == 0 {
+                return Poll::Pending;
+            }
+            let all: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).take(takes).collect();
+            self.got.lock().unwrap().extend_from_slice(&all);
+            Poll::Ready(Ok(all.len()))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Transport for Slow {
+        fn local(&self) -> Option<SocketAddr> {
+            None
+        }
+
+        fn keep_alive(&self, _: &TcpKeepalive) {}
+
+        fn gone(&self) -> io::Result<Gone> {
+            Ok(Box::pin(std::future::pending()))
+        }
+    }
+
+    /// Frames of these lengths, with a pause before those of length 0, and trailers if they are wanted.
+    struct Frames(VecDeque<usize>, bool);
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+            match self.0.pop_front() {
+                Some(0) => Poll::Pending,
+                Some(length) => {
+                    let bytes: Vec<u8> = (0..length).map(|at| (at * 7 + length) as u8).collect();
+                    Poll::Ready(Some(Ok(Frame::data(bytes.into()))))
+                }
+                None if std::mem::take(&mut self.1) => {
+                    let trailers = [("x-sum".parse().unwrap(), "7".parse().unwrap())].into_iter().collect();
+                    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                }
+                None => Poll::Ready(None),
+            }
+        }
+    }
+
+    /// What a client that takes its answer like this gets of it.
+    fn sent(frames: &[usize], trailers: bool, takes: &[u16]) -> Vec<u8> {
+        let limits = WireLimits {
+            head_bytes_max: 1000,
+            head_timeout: None,
+            idle_timeout: None,
+            read_idle_timeout: None,
+            write_idle_timeout: None,
+            read_timeout: None,
+            write_timeout: None,
+            keep_alive: None,
+        };
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let io = Slow { takes: takes.to_vec(), turn: 0, got: got.clone() };
+        let conn = Arc::new(ConnInfo::new(None, None, None));
+        let link = Mutex::new(Link::new(io, Bytes::new(), conn, Arc::new(limits)));
+        let (parts, ()) = http::Response::new(()).into_parts();
+        let body = Body::stream(Frames(frames.iter().copied().collect(), trailers));
+        let asked = Asked { version: Version::HTTP_11, is_head: false, is_connect: false, is_last: false };
+        let mut output = Output::new(b"", &parts, body, asked);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut polls = 0;
+        while output.poll(&mut cx, &link).map(|done| done.expect("a whole answer")).is_pending() {
+            polls += 1;
+            assert!(polls < 1_000_000, "it does not go on");
+        }
+        let got = got.lock().unwrap();
+        let end = memchr::memmem::find(&got, b"\r\n\r\n").expect("a head");
+        got[end + 4..].to_vec()
+    }
+
+    /// Decodes chunks: the data, whether there were trailers, and nothing behind them.
+    fn decoded(wire: Vec<u8>) -> (Vec<u8>, bool) {
+        let (mut chunked, mut data, mut rest) = (Chunked::default(), Vec::new(), Bytes::from(wire));
+        loop {
+            match chunked.next(&mut rest).expect("chunks") {
+                Piece::Data(piece) => data.extend_from_slice(&piece),
+                Piece::More => panic!("cut short"),
+                Piece::End => return (data, !rest.is_empty()),
+                Piece::Trailers(_) => return (data, rest.is_empty()),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_slow_client_gets_the_same_answer(
+            frames in prop::collection::vec(prop_oneof![Just(0), 1..40_usize, 4000..9000_usize], 0..8),
+            trailers: bool,
+            takes in prop::collection::vec(prop_oneof![Just(0_u16), 1..4_u16, 1..6000_u16], 1..20),
+        ) {
+            prop_assume!(takes.iter().any(|takes| *takes > 0));
+            let whole: Vec<u8> = frames
+                .iter()
+                .flat_map(|length| (0..*length).map(move |at| (at * 7 + length) as u8))
+                .collect();
+            prop_assert_eq!(decoded(sent(&frames, trailers, &takes)), (whole, trailers));
+        }
+    }
+
+    #[test]
+    fn a_chunks_end_stays_behind_it_wherever_a_write_ends() {
+        // The head is 17 + 28 + 37 + 2 bytes long, and each chunk's size line 6.
+        for cut in 84 + 6 + 5000 - 2..84 + 6 + 5000 + 4_u16 {
+            let wire = sent(&[5000, 10, 5000], false, &[cut, 3, 60_000]);
+            assert_eq!(decoded(wire).0.len(), 10_010, "{cut}");
+        }
     }
 }

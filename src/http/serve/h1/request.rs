@@ -51,6 +51,7 @@ fn parse(head: &Bytes) -> Result<Option<Request>, Refusal> {
     if !fits {
         return Err(Refusal::TooLarge);
     }
+    let mut headers = header_maps::not_kept_if_large(headers);
     if sound.target.len() > TARGET_BYTES_MAX {
         return Err(Refusal::TargetTooLong);
     }

@@ -110,3 +110,58 @@ fn upstreams_trailers_come_behind_the_last_chunk() {
         }
     }
 }
+
+#[test]
+fn one_client_with_many_requests_does_not_keep_others_from_theirs() {
+    let gate = Gate::start("{}");
+    // As many as there are workers, so that every worker has one.
+    let floods: Vec<_> = (0..4).map(|_| gate.connect()).collect();
+    let ends = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let senders = floods.into_iter().flat_map(|stream| {
+        let (mut writer, mut reader) = (stream.try_clone().unwrap(), stream);
+        let requests = "GET /early HTTP/1.1\r\nHost: h\r\n\r\n".repeat(2000);
+        let (writes, reads) = (ends.clone(), ends.clone());
+        [
+            std::thread::spawn(move || {
+                while !writes.load(std::sync::atomic::Ordering::Relaxed)
+                    && writer.write_all(requests.as_bytes()).is_ok()
+                {}
+                let _ = writer.shutdown(std::net::Shutdown::Both);
+            }),
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 1 << 20];
+                while !reads.load(std::sync::atomic::Ordering::Relaxed)
+                    && reader.read(&mut buffer).is_ok_and(|length| length > 0)
+                {}
+            }),
+        ]
+    });
+    let senders: Vec<_> = senders.collect();
+    for _ in 0..20 {
+        assert!(gate.ask(LAST.as_bytes(), 1000).ends_with("GET /close 0"));
+    }
+    ends.store(true, std::sync::atomic::Ordering::Relaxed);
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+}
+
+#[test]
+fn a_line_end_behind_a_post_is_passed_over_and_no_other() {
+    let gate = Gate::start("{}");
+    let post = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
+    for step in [1, 1000] {
+        let answers = gate.ask(format!("{post}\r\n{post}\r\n{LAST}").as_bytes(), step);
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+        let answers = gate.ask(format!("{post}\r\n\r\n{LAST}").as_bytes(), step);
+        assert!(answers.contains("HTTP/1.1 400 ") && !answers.contains("/close"), "{answers}");
+        let answers = gate.ask(format!("GET /b HTTP/1.1\r\nHost: h\r\n\r\n\r\n{LAST}").as_bytes(), step);
+        assert!(answers.contains("HTTP/1.1 400 ") && !answers.contains("/close"), "{answers}");
+    }
+}
+
+#[test]
+fn nothing_comes_behind_what_could_be_taken_for_a_tunnel() {
+    let gate = Gate::start("{}");
+    let answers = gate.ask(format!("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n{LAST}").as_bytes(), 1000);
+    assert!(answers.contains("Connection: close\r\n"), "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
+}

@@ -21,10 +21,13 @@ pub(super) static RELAY: HandlerType = HandlerType {
         #[derive(Deserialize)]
         struct Said {
             port: u16,
+            #[serde(default)]
+            h2c: bool,
         }
-        let Said { port } = json.decode("handler")?;
+        let Said { port, h2c } = json.decode("handler")?;
         let dial = Dial::Tcp { host: "127.0.0.1".into(), port };
-        Ok(Box::new(Relay { transport: Transport::new(TransportOptions::default()), dial }))
+        let transport = Transport::new(TransportOptions { h2c, ..TransportOptions::default() });
+        Ok(Box::new(Relay { transport, dial }))
     },
 };
 
