@@ -15,7 +15,7 @@ use super::client::Carrier;
 use super::dns01::Dns01;
 use super::order::{Attempt, OrderError};
 use super::pace;
-use super::show::Way;
+use super::show::{Way, Where};
 use crate::config::Secret;
 use crate::config::subject::{is_internal, is_ip, qualifies_for_public_certificate};
 use crate::fetch::Client;
@@ -132,12 +132,19 @@ impl AcmeIssuer {
         &self.settings
     }
 
-    pub(super) fn storage(&self) -> &SharedStorage {
-        &self.storage
-    }
-
-    pub(super) fn folder(&self) -> &str {
-        &self.folder
+    /// Where it shows what the authority looks for in this way.
+    pub(super) fn shows_at(&self, way: Way) -> Where<'_> {
+        let settings = &self.settings;
+        Where {
+            shared: settings.distributed.then_some((&self.storage, self.folder.as_str())),
+            bind_host: &settings.bind_host,
+            port: match way {
+                Way::Http => settings.http_port,
+                Way::TlsAlpn => settings.tls_alpn_port,
+                // That is for name servers.
+                Way::Dns => None,
+            },
+        }
     }
 
     /// Whether the authority would certify a name at all.

@@ -9,7 +9,7 @@
 //!
 //! The protocol itself is the crate `instant-acme`'s. Here is what is around it: accounts in the storage as
 //! Caddy keeps them, which challenge to take, what is shown where, how fast authorities may be asked, and which
-//! of several chains to take.
+//! of several chains to take. ZeroSSL's own interface, which is none of ACME, is beside it (`zerossl`).
 
 mod account;
 mod chains;
@@ -22,6 +22,8 @@ mod order;
 mod pace;
 pub mod server;
 mod show;
+mod zerossl;
 
 pub use chains::ChainPreference;
 pub use issuer::{AcmeIssuer, ExternalAccount, Settings};
+pub use zerossl::{ZeroSslIssuer, ZeroSslSettings};

@@ -8,7 +8,10 @@ use instant_acme::{
     Problem, RetryPolicy,
 };
 use jiff::Timestamp;
-use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, SanType};
+use rcgen::{
+    CertificateParams, CertificateSigningRequest, CustomExtension, DistinguishedName, DnType, KeyPair,
+    SanType,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
@@ -30,6 +33,8 @@ const ATTEMPT_WITHOUT_REPLACES: u32 = 2;
 
 /// The extension by which a certificate has clients insist on extensions of TLS (RFC 7633).
 const TLS_FEATURE: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
+/// A common name is no longer (RFC 5280 appendix A).
+const COMMON_NAME_MAX: usize = 64;
 /// A list of one: `status_request`, by which a server shows a staple.
 const STATUS_REQUEST: &[u8] = &[0x30, 3, 2, 1, 5];
 
@@ -116,8 +121,8 @@ impl Attempt<'_> {
             self.give_up(&mut order).await;
             return Err(error);
         }
-        let csr = signing_request(self.wanted).map_err(IssueError::new)?;
-        order.finalize_csr(&csr).await.map_err(failed("finalizing the order"))?;
+        let csr = signing_request(self.wanted, false).map_err(IssueError::new)?;
+        order.finalize_csr(csr.der()).await.map_err(failed("finalizing the order"))?;
         let poll = self.poll();
         let chain = order.poll_certificate(&poll).await.map_err(failed("waiting for the certificate"))?;
         let settings = self.issuer.settings();
@@ -241,8 +246,7 @@ impl Attempt<'_> {
                 key_authorization: answer.as_str().to_owned(),
                 identifier: named(&self.wanted.subject),
             };
-            let (storage, folder) = (self.issuer.storage(), self.issuer.folder());
-            on_show.answers.push(show(way, shown, self.issuer.settings(), storage, folder).await?);
+            on_show.answers.push(show(way, shown, &self.issuer.shows_at(way)).await?);
             challenge.set_ready().await.map_err(failed("telling the authority to look"))?;
         }
         Ok(())
@@ -306,21 +310,29 @@ fn named(subject: &str) -> challenges::Identifier {
     challenges::Identifier { kind: kind.to_owned(), value: subject.to_owned() }
 }
 
-/// The request that an authority signs (RFC 2986): the name, and the key that it is for.
-fn signing_request(wanted: &Order) -> Result<Vec<u8>, rcgen::Error> {
+/// The request that an authority signs (RFC 2986): the name, and the key that it is for. The name stands there as a
+/// subject's alternative name, or as its common name if it is not too long for one.
+pub(super) fn signing_request(
+    wanted: &Order,
+    as_common_name: bool,
+) -> Result<CertificateSigningRequest, rcgen::Error> {
     let der = PrivateKeyDer::from_pem_slice(wanted.key.as_str().as_bytes());
     let key = KeyPair::try_from(&der.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.subject_alt_names = vec![match wanted.subject.parse::<IpAddr>() {
-        Ok(ip) => SanType::IpAddress(ip),
-        Err(_) => SanType::DnsName(wanted.subject.as_str().try_into()?),
-    }];
+    if as_common_name && wanted.subject.len() <= COMMON_NAME_MAX {
+        params.distinguished_name.push(DnType::CommonName, wanted.subject.as_str());
+    } else {
+        params.subject_alt_names = vec![match wanted.subject.parse::<IpAddr>() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => SanType::DnsName(wanted.subject.as_str().try_into()?),
+        }];
+    }
     if wanted.must_staple {
         let extension = CustomExtension::from_oid_content(TLS_FEATURE, STATUS_REQUEST.to_vec());
         params.custom_extensions.push(extension);
     }
-    Ok(params.serialize_request(&key)?.der().to_vec())
+    params.serialize_request(&key)
 }
 
 #[cfg(test)]
@@ -337,15 +349,16 @@ mod tests {
         let features = |must_staple| {
             let wanted =
                 Order { subject: "a.test".into(), key: key.clone(), attempt: 0, replaces: None, must_staple };
-            let der = signing_request(&wanted).unwrap();
-            let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+            let request = signing_request(&wanted, false).unwrap();
+            let der = request.der();
+            let (_, request) = X509CertificationRequest::from_der(der).unwrap();
             let extensions = request.requested_extensions().unwrap();
             let feature = |extension: &ParsedExtension<'_>| match extension {
                 ParsedExtension::UnsupportedExtension { oid } => oid.to_id_string(),
                 _ => String::new(),
             };
             let found: Vec<_> = extensions.map(feature).filter(|oid| !oid.is_empty()).collect();
-            (found, memchr::memmem::find(&der, STATUS_REQUEST).is_some())
+            (found, memchr::memmem::find(der, STATUS_REQUEST).is_some())
         };
         assert_eq!(features(true), (vec!["1.3.6.1.5.5.7.1.24".to_owned()], true));
         assert_eq!(features(false).0, Vec::<String>::new());

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::issuer::Settings;
 use super::listener::{self, Opened, Speaks};
 use crate::tls::challenges::{self, Challenge, Shown, storage_key};
 use crate::tls::issuance::IssueError;
@@ -57,33 +56,33 @@ impl Drop for SharedAnswer {
     }
 }
 
+/// Where something is shown.
+pub(super) struct Where<'a> {
+    /// The storage and the authority's folder in it, if others may answer in our place.
+    pub(super) shared: Option<(&'a SharedStorage, &'a str)>,
+    /// The address to listen at where nobody listens; empty means all.
+    pub(super) bind_host: &'a str,
+    /// The port that the authority's look arrives at, if it comes to one.
+    pub(super) port: Option<u16>,
+}
+
 /// Shows the answer of a challenge wherever the authority may look by HTTP or TLS.
-pub(super) async fn show(
-    way: Way,
-    challenge: Challenge,
-    settings: &Settings,
-    storage: &SharedStorage,
-    folder: &str,
-) -> Result<OnShow, IssueError> {
-    let shared = if settings.distributed {
-        let key = storage_key(folder, &challenge.identifier.value);
-        let text = serde_json::to_vec(&challenge).map_err(IssueError::new)?;
-        let answer = SharedAnswer { storage: storage.clone(), key: key.clone() };
-        let storage = storage.clone();
-        blocking(move || storage.store(&key, &text)).await?;
-        Some(answer)
-    } else {
-        None
+pub(super) async fn show(way: Way, challenge: Challenge, at: &Where<'_>) -> Result<OnShow, IssueError> {
+    let shared = match at.shared {
+        Some((storage, folder)) => {
+            let key = storage_key(folder, &challenge.identifier.value);
+            let text = serde_json::to_vec(&challenge).map_err(IssueError::new)?;
+            let answer = SharedAnswer { storage: storage.clone(), key: key.clone() };
+            let storage = storage.clone();
+            blocking(move || storage.store(&key, &text)).await?;
+            Some(answer)
+        }
+        None => None,
     };
     let shown = challenges::show(challenge)?;
-    let port = match way {
-        Way::Http => settings.http_port.map(|port| (port, Speaks::Http)),
-        Way::TlsAlpn => settings.tls_alpn_port.map(|port| (port, Speaks::Tls)),
-        // That is for name servers.
-        Way::Dns => None,
-    };
-    let opened = match port {
-        Some((port, speaks)) => listener::open(&settings.bind_host, port, speaks).await,
+    let speaks = if way == Way::TlsAlpn { Speaks::Tls } else { Speaks::Http };
+    let opened = match at.port {
+        Some(port) => listener::open(at.bind_host, port, speaks).await,
         None => None,
     };
     Ok(OnShow { _shown: shown, _opened: opened, _shared: shared })

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use message::Srv;
 pub use tsig::{TsigError, TsigKey, TsigKeyError};
-pub use update::{Change, Text, UpdateError, Updater};
+pub use update::{Change, RecordData, UpdateError, Updater};
 
 use message::{Answer, Kind, Record};
 use server::Server;

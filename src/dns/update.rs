@@ -18,22 +18,49 @@ const IS_ANSWER: u16 = 0x8000;
 /// A text consists of strings of so many bytes at most.
 const STRING_BYTES_MAX: usize = 255;
 
-/// A text of a zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text<'a> {
-    /// The whole name.
-    pub name: &'a str,
-    /// What it says.
-    pub text: &'a str,
+/// What a record of a zone says of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordData {
+    /// A text (`TXT`).
+    Text(String),
+    /// That it is another name for this one (`CNAME`).
+    Alias(String),
 }
 
-/// A change of one zone's texts.
+impl RecordData {
+    /// Its type as zones have it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "TXT",
+            Self::Alias(_) => "CNAME",
+        }
+    }
+
+    /// As it stands in a message.
+    fn write(&self, out: &mut Vec<u8>) -> Result<Kind, UpdateError> {
+        match self {
+            Self::Text(text) => {
+                for string in text.as_bytes().chunks(STRING_BYTES_MAX) {
+                    out.push(u8::try_from(string.len()).expect("invariant: a string is so long at most"));
+                    out.extend_from_slice(string);
+                }
+                Ok(Kind::Txt)
+            }
+            Self::Alias(target) => {
+                write_name(out, target).ok_or_else(|| UpdateError::Name(target.clone()))?;
+                Ok(Kind::Cname)
+            }
+        }
+    }
+}
+
+/// A change of one zone's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// One more; the others stay. It may be kept in caches for as many seconds.
-    Add(Text<'a>, u32),
-    /// This one goes; the others stay. It need not be there.
-    Remove(Text<'a>),
+    /// One more of this name; the others stay. It may be kept in caches for as many seconds.
+    Add(&'a str, &'a RecordData, u32),
+    /// This one of this name goes; the others stay. It need not be there.
+    Remove(&'a str, &'a RecordData),
 }
 
 /// Changes zones at their server.
@@ -111,10 +138,12 @@ fn message(id: u16, zone: &str, change: &Change<'_>) -> Result<Vec<u8>, UpdateEr
     let write = |out: &mut Vec<u8>, name: &str| {
         write_name(out, name).ok_or_else(|| UpdateError::Name(name.to_owned()))
     };
-    let (Text { name, text }, class, ttl) = match *change {
-        Change::Add(text, ttl) => (text, CLASS_IN, ttl),
-        Change::Remove(text) => (text, CLASS_NONE, 0),
+    let (name, record, class, ttl) = match *change {
+        Change::Add(name, record, ttl) => (name, record, CLASS_IN, ttl),
+        Change::Remove(name, record) => (name, record, CLASS_NONE, 0),
     };
+    let mut data = Vec::new();
+    let kind = record.write(&mut data)?;
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(&id.to_be_bytes());
     out.extend_from_slice(&UPDATE.to_be_bytes());
@@ -124,14 +153,9 @@ fn message(id: u16, zone: &str, change: &Change<'_>) -> Result<Vec<u8>, UpdateEr
     out.extend_from_slice(&Kind::Soa.number().to_be_bytes());
     out.extend_from_slice(&CLASS_IN.to_be_bytes());
     write(&mut out, name)?;
-    out.extend_from_slice(&Kind::Txt.number().to_be_bytes());
+    out.extend_from_slice(&kind.number().to_be_bytes());
     out.extend_from_slice(&class.to_be_bytes());
     out.extend_from_slice(&ttl.to_be_bytes());
-    let mut data = Vec::new();
-    for string in text.as_bytes().chunks(STRING_BYTES_MAX) {
-        data.push(u8::try_from(string.len()).expect("invariant: a string is so long at most"));
-        data.extend_from_slice(string);
-    }
     let length = u16::try_from(data.len()).map_err(|_| UpdateError::Name(name.to_owned()))?;
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&data);
@@ -173,8 +197,8 @@ mod tests {
 
     #[test]
     fn a_message_names_the_zone_and_the_change() {
-        let text = Text { name: "_acme-challenge.a.test", text: &"x".repeat(256) };
-        let added = message(0x0102, "a.test.", &Change::Add(text, 60)).unwrap();
+        let (owner, text) = ("_acme-challenge.a.test", RecordData::Text("x".repeat(256)));
+        let added = message(0x0102, "a.test.", &Change::Add(owner, &text, 60)).unwrap();
         assert_eq!(added[..12], [1, 2, 0x28, 0, 0, 1, 0, 0, 0, 1, 0, 0]);
         assert_eq!(added[12..24], *b"\x01a\x04test\0\0\x06\0\x01");
         let name = b"\x0f_acme-challenge\x01a\x04test\0";
@@ -182,10 +206,14 @@ mod tests {
         let rest = &added[24 + name.len()..];
         assert_eq!(rest[..11], [0, 16, 0, 1, 0, 0, 0, 60, 1, 2, 255]);
         assert_eq!(rest[11 + 255..], [1, b'x']);
-        let removed = message(1, "a.test", &Change::Remove(text)).unwrap();
+        let removed = message(1, "a.test", &Change::Remove(owner, &text)).unwrap();
         assert_eq!(removed[24 + name.len()..][..8], [0, 16, 0, 254, 0, 0, 0, 0]);
-        assert!(message(1, "", &Change::Remove(text)).is_err());
-        assert!(message(1, "a.test", &Change::Remove(Text { name: "a b", ..text })).is_err());
+        let alias = RecordData::Alias("x.b.test.".into());
+        let added = message(1, "a.test", &Change::Add(owner, &alias, 1)).unwrap();
+        assert_eq!(added[24 + name.len()..], *b"\0\x05\0\x01\0\0\0\x01\0\x0a\x01x\x01b\x04test\0");
+        assert!(message(1, "", &Change::Remove(owner, &text)).is_err());
+        assert!(message(1, "a.test", &Change::Remove("a b", &text)).is_err());
+        assert!(message(1, "a.test", &Change::Remove(owner, &RecordData::Alias("a b".into()))).is_err());
     }
 
     #[test]

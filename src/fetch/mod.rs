@@ -8,6 +8,8 @@
 mod connect;
 mod environment;
 mod forward_proxy;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;

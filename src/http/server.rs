@@ -16,7 +16,7 @@ use super::unsupported;
 use super::{Body, Exchange, Provision, ProvisionError, Response, Routes, run};
 use crate::config;
 use crate::tls;
-use crate::tls::challenges::{self, HTTP_PATH};
+use crate::tls::challenges;
 
 /// The name under which the product answers, in `Server` and `Via`.
 pub const PRODUCT: &str = "Tollgate";
@@ -144,7 +144,7 @@ impl Server {
             return answer;
         }
         if let Some(tls) = &self.tls
-            && x.uri.path().starts_with(HTTP_PATH)
+            && challenges::is_http_path(x.uri.path())
             && let Some(answer) = Box::pin(challenge_answer(tls, x)).await
         {
             return answer;
@@ -199,7 +199,7 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
     None
 }
 
-/// What an authority that asks whether a name is ours wants to hear (RFC 8555 section 8.3); nothing if no
+/// What an authority that asks whether a name is ours wants to hear (RFC 8555 section 8.3, or a file); nothing if no
 /// such question is open, since then the path is the site's.
 async fn challenge_answer(tls: &tls::App, x: &mut Exchange) -> Option<Response> {
     if x.method != Method::GET {

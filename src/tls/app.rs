@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::automation::Automation;
-use super::challenges::{self, SharedChallenges};
+use super::challenges::{Challenge, SharedChallenges};
 use super::issuance::{IssuerContext, Ports};
 use super::ocsp::{self, Stapling};
 use super::placeholder::{expand, server_name};
@@ -216,11 +216,12 @@ impl App {
     }
 
     /// The answer to an authority that asks by `GET` for this path of this host (without port) whether the name is ours,
-    /// from what other instances have left in the storage; what this process shows is [`challenges::http_answer`]'s.
+    /// from what other instances have left in the storage; what this process shows is [`super::challenges::http_answer`]'s.
     pub async fn shared_challenge_answer(&self, host: &str, path: &str) -> Option<String> {
-        let token = path.strip_prefix(challenges::HTTP_PATH)?;
-        let found = self.challenges.clone().find("http-01", host).await?;
-        (found.token == token).then_some(found.key_authorization)
+        let asked = path.to_owned();
+        let is_meant = move |found: &Challenge| found.http_answer(&asked).is_some();
+        let found = self.challenges.clone().find(host, is_meant).await?;
+        found.http_answer(path).map(str::to_owned)
     }
 
     /// Makes the system trust the roots of the authorities that are in use, except of those that shall

@@ -26,12 +26,21 @@ use super::{Certificate, TlsError};
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
 /// The path under which authorities look for the answer of a challenge (RFC 8555 section 8.3).
 pub const HTTP_PATH: &str = "/.well-known/acme-challenge/";
+/// The path under which ZeroSSL looks for a file.
+const FILE_PATH: &str = "/.well-known/pki-validation/";
+/// The kind of a [`Challenge`] that is such a file: its address is the `url`, and the `token` all of it. Caddy writes
+/// none.
+pub const FILE: &str = "";
+/// The kind of a [`Challenge`] of ACME whose answer is got by HTTP.
+const HTTP: &str = "http-01";
+/// The kind of one whose answer is a handshake.
+pub(super) const TLS_ALPN: &str = "tls-alpn-01";
 
 /// A challenge that is open, in the form in which Caddy leaves it in the storage for other instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Challenge {
-    /// `http-01` or `tls-alpn-01`.
+    /// `http-01`, `tls-alpn-01` or [`FILE`].
     #[serde(rename = "type")]
     pub kind: String,
     /// The authority's address of it.
@@ -78,7 +87,7 @@ pub struct Shown(Arc<Open>);
 /// [`TlsError`] if no certificate can be made of it.
 pub fn show(challenge: Challenge) -> Result<Shown, TlsError> {
     let config = match challenge.kind.as_str() {
-        "tls-alpn-01" => Some(server_config(&challenge)?),
+        TLS_ALPN => Some(server_config(&challenge)?),
         _ => None,
     };
     let open = Arc::new(Open { challenge, config });
@@ -103,14 +112,30 @@ impl Drop for Shown {
     }
 }
 
+/// Whether authorities ask for answers at such a path.
+pub fn is_http_path(path: &str) -> bool {
+    path.starts_with(HTTP_PATH) || path.starts_with(FILE_PATH)
+}
+
 /// The answer to a request of `GET` with this path for this host (without port), if a challenge of
 /// ours is open for it.
 pub fn http_answer(host: &str, path: &str) -> Option<String> {
-    let token = path.strip_prefix(HTTP_PATH)?;
-    let answers = |challenge: &Challenge| {
-        (challenge.kind == "http-01" && challenge.token == token).then(|| challenge.key_authorization.clone())
-    };
-    open_for(host).iter().find_map(|open| answers(&open.challenge))
+    open_for(host).iter().find_map(|open| open.challenge.http_answer(path).map(str::to_owned))
+}
+
+impl Challenge {
+    /// The answer to a request of `GET` with this path, if it is this challenge's.
+    pub(super) fn http_answer(&self, path: &str) -> Option<&str> {
+        match self.kind.as_str() {
+            HTTP => (path.strip_prefix(HTTP_PATH)? == self.token).then_some(&self.key_authorization),
+            FILE => {
+                let (_, rest) = self.url.split_once("://")?;
+                let is_it = path.starts_with(FILE_PATH) && rest.find('/').map(|at| &rest[at..]) == Some(path);
+                is_it.then_some(&self.token)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Whether an authority asks for the certificate of a challenge (RFC 8737 section 3).
@@ -196,27 +221,32 @@ impl SharedChallenges {
         }
     }
 
-    /// The challenge of this kind that another instance has opened for a name. Strangers can make us look, so few
-    /// looks at a time are taken, none of which lasts; who comes when all are taken is told nothing.
-    pub(super) async fn find(self: Arc<Self>, kind: &'static str, name: &str) -> Option<Challenge> {
+    /// The challenge that another instance has opened for a name, and that `is_meant`. Strangers can make us look, so
+    /// few looks at a time are taken, none of which lasts; who comes when all are taken is told nothing.
+    pub(super) async fn find(
+        self: Arc<Self>,
+        name: &str,
+        is_meant: impl Fn(&Challenge) -> bool + Send + 'static,
+    ) -> Option<Challenge> {
         if self.places.is_empty() {
             return None;
         }
         let turn = LOOKS.try_acquire().ok()?;
         let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
         let looking = tokio::task::spawn_blocking(move || {
-            let found = self.look(&name);
+            let found = self.look(&name, is_meant);
             // Until the thread is free again.
             drop(turn);
-            found.filter(|found| found.kind == kind && found.identifier.value.eq_ignore_ascii_case(&name))
+            found
         });
         tokio::time::timeout(LOOK_TIME_MAX, looking).await.ok()?.ok()?
     }
 
-    fn look(&self, name: &str) -> Option<Challenge> {
+    fn look(&self, name: &str, is_meant: impl Fn(&Challenge) -> bool) -> Option<Challenge> {
         self.places.iter().find_map(|(storage, folder)| {
             let text = storage.load_if_there(&storage_key(folder, name)).ok().flatten()?;
-            serde_json::from_slice(&text).ok()
+            let found: Option<Challenge> = serde_json::from_slice(&text).ok();
+            found.filter(|found| found.identifier.value.eq_ignore_ascii_case(name) && is_meant(found))
         })
     }
 }
@@ -295,6 +325,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_found_at_its_own_path_alone() {
+        let file = Challenge {
+            url: "http://a.file.test/.well-known/pki-validation/ABC.txt".into(),
+            token: "line 1\nline 2".into(),
+            identifier: Identifier { kind: String::new(), value: "a.file.test".into() },
+            ..Challenge::default()
+        };
+        // As Caddy writes it.
+        let json = r#"{"type":"","url":"http://a.file.test/.well-known/pki-validation/ABC.txt","status":"","token":"line 1\nline 2","identifier":{"type":"","value":"a.file.test"}}"#;
+        assert_eq!(serde_json::from_str::<Challenge>(json).unwrap(), file);
+        let path = format!("{FILE_PATH}ABC.txt");
+        assert!(is_http_path(&path) && is_http_path(&format!("{HTTP_PATH}t")) && !is_http_path("/x"));
+        let _shown = show(file.clone()).unwrap();
+        assert_eq!(http_answer("A.file.test", &path).as_deref(), Some("line 1\nline 2"));
+        assert_eq!(http_answer("b.file.test", &path), None);
+        for other in [format!("{FILE_PATH}ABD.txt"), format!("{HTTP_PATH}ABC.txt"), format!("{path}/x")] {
+            assert_eq!(http_answer("a.file.test", &other), None, "{other}");
+        }
+        // Whatever an authority says, it is no other page of the site.
+        let elsewhere = Challenge { url: "http://a.file.test/index.html".into(), ..file };
+        assert_eq!(elsewhere.http_answer("/index.html"), None);
+    }
+
+    #[test]
     fn a_handshake_for_the_challenge_alone() {
         let _http = show(challenge("http-01", "a.alpn.test", "t1")).unwrap();
         assert!(tls_answer("a.alpn.test").is_none());
@@ -325,7 +379,9 @@ mod tests {
         assert_eq!(shared.places.len(), 2);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let shared = Arc::new(shared);
-        let find = |kind, name| runtime.block_on(shared.clone().find(kind, name));
+        let find = |kind: &'static str, name| {
+            runtime.block_on(shared.clone().find(name, move |found| found.kind == kind))
+        };
         assert_eq!(find("http-01", "*.a.test"), Some(theirs));
         assert_eq!(find("tls-alpn-01", "*.a.test"), None);
         assert_eq!(find("http-01", "b.test"), None);

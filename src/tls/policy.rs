@@ -144,7 +144,7 @@ impl ConnectionPolicies {
         }
         let (shared, name) = (self.challenges.clone(), challenges::identified(name));
         Selected::Later(Box::pin(async move {
-            let challenge = shared.find("tls-alpn-01", &name).await?;
+            let challenge = shared.find(&name, |found| found.kind == challenges::TLS_ALPN).await?;
             challenges::server_config(&challenge).ok()
         }))
     }

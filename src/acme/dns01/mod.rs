@@ -1,6 +1,7 @@
 //! The challenge `dns-01` (RFC 8555 section 8.4): whoever can put a text under `_acme-challenge` of a
 //! name has shown that the name is theirs. It needs no port that is open to the world, and is the only
-//! one that gives certificates for wildcards.
+//! one that gives certificates for wildcards. ZeroSSL's own way is much the same, by another name
+//! (`CNAME`) in place of a text.
 //!
 //! ```text
 //! present   finds the zone of the name, and has the provider add the record
@@ -19,12 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use provider::{
-    Changed, DnsProvider, DnsProviderType, DnsProviders, NAMESPACE, ProviderError, TxtRecord, decode,
-    provision,
+    Changed, DnsProvider, DnsProviderType, DnsProviders, NAMESPACE, ProviderError, Record, decode, provision,
 };
 
 use crate::config::{ModuleJson, tls::DnsChallenge};
-use crate::dns::Resolver;
+use crate::dns::{RecordData, Resolver};
 use crate::fetch::Client;
 use crate::tls::{TlsError, expand};
 
@@ -66,7 +66,7 @@ pub struct Dns01 {
 #[must_use = "the record stays until it is cleaned up"]
 pub struct Presented {
     zone: String,
-    record: TxtRecord,
+    record: Record,
 }
 
 /// Why the challenge can't be met.
@@ -147,6 +147,23 @@ impl Dns01 {
         })
     }
 
+    /// One by this provider whose zone is `a.test`, which does not look for its records.
+    #[cfg(test)]
+    pub(super) fn of_provider(provider: Arc<dyn DnsProvider>) -> Self {
+        let server = self::tests::zone_of_a_test();
+        Self {
+            provider,
+            ttl: Duration::ZERO,
+            propagation_delay: None,
+            propagation_timeout: None,
+            propagation_poll: PROPAGATION_POLL,
+            resolver: Some(Resolver::at(&[server.ip()], server.port())),
+            asks_resolvers_alone: false,
+            server_port: server.port(),
+            override_domain: None,
+        }
+    }
+
     /// Has the record added that shows that `domain`, which may be a wildcard, is ours. `value` is the
     /// digest of the challenge's key authorization in base64url.
     ///
@@ -157,13 +174,24 @@ impl Dns01 {
             Some(name) => name.clone(),
             None => format!("{LABEL}.{}", domain.trim_start_matches("*.").trim_end_matches('.')),
         };
+        self.add(name, RecordData::Text(value.to_owned())).await
+    }
+
+    /// Has the record added that makes `name`, which is no host's, another name for `target`.
+    ///
+    /// # Errors
+    /// [`DnsError`]. If the provider took too long, the record may be there nevertheless.
+    pub async fn present_alias(&self, name: &str, target: &str) -> Result<Presented, DnsError> {
+        self.add(name.trim_end_matches('.').to_owned(), RecordData::Alias(target.to_owned())).await
+    }
+
+    async fn add(&self, name: String, data: RecordData) -> Result<Presented, DnsError> {
         let resolver = self.resolver().await;
         let finding = tokio::time::timeout(ZONE_TIMEOUT, resolver.zone(&name)).await;
         let zone = finding
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
             .map_err(|source| DnsError::Zone { name: name.clone(), source })?;
-        let presented =
-            Presented { zone, record: TxtRecord { name, value: value.to_owned(), ttl: self.ttl } };
+        let presented = Presented { zone, record: Record { name, data, ttl: self.ttl } };
         let Presented { zone, record } = &presented;
         tracing::debug!(target: "tls.dns", name = record.name, zone, "adding a record");
         match in_turn(record, CHANGE_TIMEOUT, self.provider.append(zone, record)).await {
@@ -231,7 +259,7 @@ impl Presented {
 }
 
 /// Makes a change when no other of the same name is being made.
-async fn in_turn(record: &TxtRecord, limit: Duration, change: Changed<'_>) -> Result<(), ProviderError> {
+async fn in_turn(record: &Record, limit: Duration, change: Changed<'_>) -> Result<(), ProviderError> {
     let changing = async {
         let _turn = turns::of(&record.name).await;
         change.await

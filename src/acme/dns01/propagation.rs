@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use futures_util::future::join_all;
 
 use super::{Dns01, Presented};
-use crate::dns::{Families, Resolver};
+use crate::dns::{Families, RecordData, Resolver};
 
 /// So many servers of a zone are asked.
 const SERVERS_MAX: usize = 16;
@@ -28,13 +28,13 @@ enum Seen {
 impl Dns01 {
     /// Whether the record can be seen now; if not, what was seen instead.
     pub(super) async fn look(&self, resolver: &Resolver, presented: &Presented) -> Result<(), String> {
-        let (name, value) = (&*presented.record.name, &*presented.record.value);
+        let (name, data) = (&*presented.record.name, &presented.record.data);
         if !self.asks_resolvers_alone {
-            return self.look_at_servers(resolver, name, &presented.zone, value).await;
+            return self.look_at_servers(resolver, name, &presented.zone, data).await;
         }
         let resolvers = resolver.each();
-        let said = join_all(resolvers.iter().map(|resolver| resolver.texts(name))).await;
-        if said.iter().flatten().any(|texts| holds(texts, value)) {
+        let said = join_all(resolvers.iter().map(|resolver| has(resolver, name, data))).await;
+        if said.iter().flatten().any(|has| *has) {
             return Ok(());
         }
         let failure = said.into_iter().find_map(Result::err);
@@ -47,7 +47,7 @@ impl Dns01 {
         resolver: &Resolver,
         name: &str,
         zone: &str,
-        value: &str,
+        data: &RecordData,
     ) -> Result<(), String> {
         let (mut name, mut zone) = (name.to_owned(), zone.to_owned());
         for _ in 0..ALIASES_MAX {
@@ -56,7 +56,7 @@ impl Dns01 {
                 return Err(format!("the zone {zone} has no servers"));
             }
             let asked = servers.iter().take(SERVERS_MAX);
-            let said = join_all(asked.map(|server| self.ask_server(resolver, server, &name, value))).await;
+            let said = join_all(asked.map(|server| self.ask_server(resolver, server, &name, data))).await;
             match judge(&servers, said)? {
                 None => return Ok(()),
                 Some(alias) => name = alias,
@@ -66,14 +66,18 @@ impl Dns01 {
         Err("too many names lead to each other".into())
     }
 
-    async fn ask_server(&self, resolver: &Resolver, server: &str, name: &str, value: &str) -> Seen {
+    async fn ask_server(&self, resolver: &Resolver, server: &str, name: &str, data: &RecordData) -> Seen {
         let asking = async {
             let addresses: Vec<IpAddr> = resolver.addresses(server, Families::BOTH).await?;
             let server = Resolver::at(&addresses, self.server_port);
-            if holds(&server.texts(name).await?, value) {
+            if has(&server, name, data).await? {
                 return Ok(Seen::Record);
             }
-            server.alias(name).await.map(Seen::Other)
+            match data {
+                RecordData::Text(_) => server.alias(name).await.map(Seen::Other),
+                // It is the name itself that is to lead elsewhere.
+                RecordData::Alias(_) => Ok(Seen::Other(None)),
+            }
         };
         asking.await.unwrap_or_else(|error: io::Error| Seen::Nothing(error.to_string()))
     }
@@ -104,8 +108,16 @@ fn judge(servers: &[String], said: Vec<Seen>) -> Result<Option<String>, String> 
     }
 }
 
-fn holds(texts: &[Vec<u8>], value: &str) -> bool {
-    texts.iter().any(|text| text == value.as_bytes())
+/// Whether whoever is asked knows the record.
+async fn has(asked: &Resolver, name: &str, data: &RecordData) -> io::Result<bool> {
+    Ok(match data {
+        RecordData::Text(wanted) => asked.texts(name).await?.iter().any(|text| text == wanted.as_bytes()),
+        RecordData::Alias(wanted) => {
+            let found = asked.alias(name).await?;
+            let whole = wanted.trim_end_matches('.');
+            found.is_some_and(|found| found.trim_end_matches('.').eq_ignore_ascii_case(whole))
+        }
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use crate::config::ModuleJson;
-use crate::dns::UpdateError;
+use crate::dns::{RecordData, UpdateError};
 use crate::fetch::{Client, FetchError};
 use crate::tls::TlsError;
 
@@ -18,13 +18,13 @@ pub const NAMESPACE: &str = "dns.providers";
 /// The tag under which a provider's name stands.
 const TAG: &str = "name";
 
-/// A text that a zone is to have for a while.
+/// What a zone is to have for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TxtRecord {
+pub struct Record {
     /// The whole name, without a dot at its end.
     pub name: String,
-    /// The text.
-    pub value: String,
+    /// What is said of it.
+    pub data: RecordData,
     /// How long caches may keep it; zero leaves that to the provider.
     pub ttl: Duration,
 }
@@ -35,10 +35,10 @@ pub type Changed<'a> = BoxFuture<'a, Result<(), ProviderError>>;
 /// Who can change a zone. Whoever calls it sets the deadline.
 pub trait DnsProvider: Send + Sync + fmt::Debug {
     /// Adds a record beside those that its name has already.
-    fn append<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a>;
+    fn append<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a>;
 
-    /// Removes the record with this name and value, and no other. That it is not there is no error.
-    fn delete<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a>;
+    /// Removes the record with this name and data, and no other. That it is not there is no error.
+    fn delete<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a>;
 }
 
 /// Why a zone was not changed, or may not have been.

@@ -9,7 +9,7 @@ use crate::dns::testing::{Records, server};
 /// What a zone's server has, and what it takes a while to have.
 #[derive(Debug, Default)]
 struct Zone {
-    texts: Mutex<Vec<TxtRecord>>,
+    texts: Mutex<Vec<Record>>,
     /// What was done, in order.
     log: Mutex<Vec<String>>,
     /// Never answers.
@@ -17,26 +17,31 @@ struct Zone {
 }
 
 impl DnsProvider for Arc<Zone> {
-    fn append<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a> {
+    fn append<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a> {
         Box::pin(async move {
             if self.stuck {
                 std::future::pending::<()>().await;
             }
-            self.log.lock().unwrap().push(format!("+{} {} in {zone}", record.name, record.value));
+            self.log.lock().unwrap().push(format!("+{} {} in {zone}", record.name, said(record)));
             self.texts.lock().unwrap().push(record.clone());
             Ok(())
         })
     }
 
-    fn delete<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a> {
+    fn delete<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a> {
         Box::pin(async move {
-            self.log.lock().unwrap().push(format!("-{} {} in {zone}", record.name, record.value));
+            self.log.lock().unwrap().push(format!("-{} {} in {zone}", record.name, said(record)));
             let mut texts = self.texts.lock().unwrap();
             let before = texts.len();
             texts.retain(|other| other != record);
             if before == texts.len() { Err(ProviderError::Refused("it is not there".into())) } else { Ok(()) }
         })
     }
+}
+
+fn said(record: &Record) -> &str {
+    let (RecordData::Text(said) | RecordData::Alias(said)) = &record.data;
+    said
 }
 
 fn name(text: &str) -> Vec<u8> {
@@ -56,11 +61,15 @@ fn says(zone: &Zone, asked: &str, kind: u16) -> (u16, Records) {
         ("a.test." | "b.test.", 6) => yes(vec![(6, vec![0; 22])]),
         ("a.test." | "b.test.", 2) => yes(vec![(2, name("localhost")), (2, name("127.0.0.1"))]),
         ("_acme-challenge.alias.a.test.", _) => yes(vec![(5, name("x.b.test"))]),
-        (_, 16) => {
+        (_, 16 | 5) => {
             let texts = zone.texts.lock().unwrap();
             let own = texts.iter().filter(|record| format!("{}.", record.name) == asked);
             let text = |value: &str| [&[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
-            yes(own.map(|record| (16, text(&record.value))).collect())
+            let data = |record: &Record| match &record.data {
+                RecordData::Text(value) => (16, text(value)),
+                RecordData::Alias(target) => (5, name(target.trim_end_matches('.'))),
+            };
+            yes(own.map(data).filter(|(of, _)| *of == kind).collect())
         }
         ("broken.test.", _) => (0x8182, Vec::new()),
         ("test.", _) => (0x8183, Vec::new()),
@@ -71,6 +80,11 @@ fn says(zone: &Zone, asked: &str, kind: u16) -> (u16, Records) {
 fn serve(zone: &Arc<Zone>) -> SocketAddr {
     let (udp, tcp) = (zone.clone(), zone.clone());
     server(move |name: &str, kind| says(&udp, name, kind), move |name: &str, kind| says(&tcp, name, kind))
+}
+
+/// A server that knows the zone `a.test`.
+pub(super) fn zone_of_a_test() -> SocketAddr {
+    serve(&Arc::default())
 }
 
 fn challenge(zone: &Arc<Zone>, server: SocketAddr) -> Dns01 {
@@ -105,6 +119,27 @@ async fn a_record_is_added_seen_and_removed() {
         "-_acme-challenge.w.a.test two in a.test.",
     ];
     assert_eq!(*zone.log.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_name_that_is_another_name_is_seen_and_not_followed() {
+    let zone = Arc::new(Zone::default());
+    let mut dns = challenge(&zone, serve(&zone));
+    // The name that it stands for need not be anywhere.
+    let presented = dns.present_alias("_x.w.a.test", "Y.nowhere.test.").await.unwrap();
+    dns.wait(&presented).await.unwrap();
+    dns.asks_resolvers_alone = true;
+    dns.wait(&presented).await.unwrap();
+    dns.propagation_timeout = Some(Duration::from_millis(200));
+    for asks_resolvers_alone in [true, false] {
+        dns.asks_resolvers_alone = asks_resolvers_alone;
+        zone.texts.lock().unwrap()[0].data = RecordData::Alias("other.test".into());
+        dns.wait(&presented).await.unwrap_err();
+    }
+    zone.texts.lock().unwrap()[0].data = RecordData::Alias("Y.nowhere.test.".into());
+    dns.clean_up(presented).await.unwrap();
+    assert!(zone.texts.lock().unwrap().is_empty());
+    assert_eq!(zone.log.lock().unwrap()[0], "+_x.w.a.test Y.nowhere.test. in a.test.");
 }
 
 #[tokio::test]
@@ -166,7 +201,8 @@ async fn what_fails_says_where() {
 #[tokio::test]
 async fn a_provider_that_never_answers_is_not_waited_for() {
     let zone = Arc::new(Zone { stuck: true, ..Zone::default() });
-    let record = TxtRecord { name: "stuck.test".into(), value: "one".into(), ttl: Duration::ZERO };
+    let record =
+        Record { name: "stuck.test".into(), data: RecordData::Text("one".into()), ttl: Duration::ZERO };
     for _ in 0..2 {
         // Nor does it keep others from their turn.
         let error =

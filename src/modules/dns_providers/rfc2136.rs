@@ -16,11 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::acme::dns01::{self, Changed, DnsProvider, DnsProviderType, NAMESPACE, TxtRecord};
+use crate::acme::dns01::{self, Changed, DnsProvider, DnsProviderType, NAMESPACE, Record};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, Secret, is_default};
-use crate::dns::{Change, Text, TsigKey, Updater};
+use crate::dns::{Change, TsigKey, Updater};
 use crate::fetch::Client;
 use crate::module::Module;
 use crate::tls::{TlsError, expand};
@@ -106,16 +106,16 @@ struct Rfc2136 {
 }
 
 impl DnsProvider for Rfc2136 {
-    fn append<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a> {
+    fn append<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a> {
         let ttl = u32::try_from(record.ttl.as_secs()).unwrap_or(u32::MAX);
-        Box::pin(async move { Ok(self.updater.change(zone, &Change::Add(text(record), ttl)).await?) })
+        Box::pin(async move {
+            Ok(self.updater.change(zone, &Change::Add(&record.name, &record.data, ttl)).await?)
+        })
     }
 
-    fn delete<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a> {
-        Box::pin(async move { Ok(self.updater.change(zone, &Change::Remove(text(record))).await?) })
+    fn delete<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a> {
+        Box::pin(
+            async move { Ok(self.updater.change(zone, &Change::Remove(&record.name, &record.data)).await?) },
+        )
     }
-}
-
-fn text(record: &TxtRecord) -> Text<'_> {
-    Text { name: &record.name, text: &record.value }
 }

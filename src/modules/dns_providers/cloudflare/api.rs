@@ -1,4 +1,4 @@
-//! Cloudflare's API, as far as it is about texts (<https://developers.cloudflare.com/api/>).
+//! Cloudflare's API, as far as it is about records (<https://developers.cloudflare.com/api/>).
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::acme::dns01::{ProviderError, TxtRecord};
+use crate::acme::dns01::{ProviderError, Record};
+use crate::dns::RecordData;
 use crate::fetch::Client;
 
 const BASE: &str = "https://api.cloudflare.com/client/v4";
@@ -59,7 +60,7 @@ struct Zone {
 }
 
 #[derive(Deserialize)]
-struct Record {
+struct Known {
     id: String,
     content: String,
 }
@@ -122,13 +123,14 @@ impl Api {
     }
 
     /// Adds a record.
-    pub(super) async fn create(&self, zone: &str, record: &TxtRecord) -> Result<(), ProviderError> {
+    pub(super) async fn create(&self, zone: &str, record: &Record) -> Result<(), ProviderError> {
         let ttl = match record.ttl.as_secs() {
             0 => TTL_AUTOMATIC,
             seconds => seconds,
         };
-        let content = quoted(&record.value);
-        let body = json!({ "type": "TXT", "name": record.name, "content": content, "ttl": ttl });
+        let content = content(&record.data);
+        let kind = record.data.type_name();
+        let body = json!({ "type": kind, "name": record.name, "content": content, "ttl": ttl });
         let target = format!("/zones/{zone}/dns_records");
         let created: Result<Value, Failure> = self.ask(Method::POST, &target, &self.token, Some(body)).await;
         match created {
@@ -141,18 +143,18 @@ impl Api {
         }
     }
 
-    /// The ids of the records with this name and value.
-    pub(super) async fn find(&self, zone: &str, record: &TxtRecord) -> Result<Vec<String>, ProviderError> {
-        let content = quoted(&record.value);
+    /// The ids of the records with this name and data.
+    pub(super) async fn find(&self, zone: &str, record: &Record) -> Result<Vec<String>, ProviderError> {
+        let kind = record.data.type_name();
         let mut found = Vec::new();
         for page in 1..=PAGES_MAX {
             let name = encoded(&record.name);
-            let target =
-                format!("/zones/{zone}/dns_records?type=TXT&name={name}&page={page}&per_page={PAGE_ENTRIES}");
-            let records: Vec<Record> = self.ask(Method::GET, &target, &self.token, None).await?;
+            let target = format!(
+                "/zones/{zone}/dns_records?type={kind}&name={name}&page={page}&per_page={PAGE_ENTRIES}"
+            );
+            let records: Vec<Known> = self.ask(Method::GET, &target, &self.token, None).await?;
             let is_last = records.len() < PAGE_ENTRIES;
-            let wanted =
-                records.into_iter().filter(|other| other.content == content || other.content == record.value);
+            let wanted = records.into_iter().filter(|other| says(&other.content, &record.data));
             found.extend(wanted.map(|record| id(record.id)));
             if is_last {
                 break;
@@ -210,7 +212,18 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// A text as Cloudflare wants it: between quotes.
-fn quoted(text: &str) -> String {
-    format!("\"{text}\"")
+/// A record's data as Cloudflare wants it: texts between quotes, names without a dot at their end.
+fn content(data: &RecordData) -> String {
+    match data {
+        RecordData::Text(text) => format!("\"{text}\""),
+        RecordData::Alias(target) => target.trim_end_matches('.').to_owned(),
+    }
+}
+
+/// Whether a record of Cloudflare's says this; another program may have written a text without quotes.
+fn says(said: &str, data: &RecordData) -> bool {
+    match data {
+        RecordData::Text(text) => said == text || said == content(data),
+        RecordData::Alias(_) => said.trim_end_matches('.').eq_ignore_ascii_case(&content(data)),
+    }
 }

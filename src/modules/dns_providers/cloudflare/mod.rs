@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use api::Api;
 
-use crate::acme::dns01::{self, Changed, DnsProvider, DnsProviderType, NAMESPACE, TxtRecord};
+use crate::acme::dns01::{self, Changed, DnsProvider, DnsProviderType, NAMESPACE, Record};
 use crate::adapt::{Error, SubmoduleReader, SubmoduleSyntax};
 use crate::config::schema::ModuleSchema;
 use crate::config::{ModuleJson, Secret, is_default};
@@ -116,14 +116,14 @@ struct Cloudflare {
 }
 
 impl DnsProvider for Cloudflare {
-    fn append<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a> {
+    fn append<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a> {
         Box::pin(async move {
             let zone = self.api.zone(zone).await?;
             self.api.create(&zone, record).await
         })
     }
 
-    fn delete<'a>(&'a self, zone: &'a str, record: &'a TxtRecord) -> Changed<'a> {
+    fn delete<'a>(&'a self, zone: &'a str, record: &'a Record) -> Changed<'a> {
         Box::pin(async move {
             let zone = self.api.zone(zone).await?;
             for id in self.api.find(&zone, record).await? {

@@ -1,12 +1,11 @@
 //! The provider against a stand-in of Cloudflare's API.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::dns::RecordData;
+use crate::fetch::testing::serve;
 
 const TOKEN: &str = "0123456789012345678901234567890123456789";
 const ZONE_TOKEN: &str = "cfut_01234567890123456789012345678901";
@@ -20,45 +19,17 @@ struct Service {
 
 impl Service {
     fn start() -> (Arc<Self>, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let base = format!("http://{}/client/v4", listener.local_addr().unwrap());
         let service = Arc::new(Self::default());
         let shared = service.clone();
-        // Ends with the test's process.
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let service = shared.clone();
-                thread::spawn(move || service.serve(stream));
-            }
+        let address = serve(move |asked| {
+            let target = asked.target.strip_prefix("/client/v4").unwrap();
+            let authorization = asked.field("authorization");
+            shared.asked.lock().unwrap().push(format!("{} {target} {authorization}", asked.method));
+            let (status, answer) =
+                shared.answer(&asked.method, target, serde_json::from_slice(&asked.body).ok());
+            (status, answer.to_string())
         });
-        (service, base)
-    }
-
-    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        loop {
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") {
-                stream.read_exact(&mut byte)?;
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8(head).unwrap();
-            let field = |name: &str| {
-                let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-                lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-            };
-            let mut body = vec![0; field("content-length").map_or(0, |length| length.parse().unwrap())];
-            stream.read_exact(&mut body)?;
-            let mut words = head.split(' ');
-            let (method, target) = (words.next().unwrap(), words.next().unwrap());
-            let target = target.strip_prefix("/client/v4").unwrap();
-            let authorization = field("authorization").unwrap_or_default();
-            self.asked.lock().unwrap().push(format!("{method} {target} {authorization}"));
-            let (status, answer) = self.answer(method, target, serde_json::from_slice(&body).ok());
-            let answer = answer.to_string();
-            let length = answer.len();
-            write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{answer}")?;
-        }
+        (service, format!("{address}/client/v4"))
     }
 
     fn answer(&self, method: &str, target: &str, body: Option<Value>) -> (u16, Value) {
@@ -89,7 +60,9 @@ impl Service {
                 result(json!({"id": id.to_string()}))
             }
             ("GET", "/zones/abc123/dns_records") => {
-                assert_eq!((parameter("type"), parameter("name")), ("TXT", "%5Facme%2Dchallenge%2Ea%2Etest"));
+                let asked = (parameter("type"), parameter("name"));
+                let known = [("TXT", "%5Facme%2Dchallenge%2Ea%2Etest"), ("CNAME", "%5Fx%2Ea%2Etest")];
+                assert!(known.contains(&asked), "{asked:?}");
                 let page: usize = parameter("page").parse().unwrap();
                 let size: usize = parameter("per_page").parse().unwrap();
                 let shown = records.iter().skip((page - 1) * size).take(size);
@@ -114,8 +87,9 @@ fn provider(base: &str, zone_token: &str) -> Cloudflare {
     Cloudflare { api }
 }
 
-fn record(value: &str) -> TxtRecord {
-    TxtRecord { name: "_acme-challenge.a.test".into(), value: value.into(), ttl: Duration::ZERO }
+fn record(value: &str) -> Record {
+    let data = RecordData::Text(value.into());
+    Record { name: "_acme-challenge.a.test".into(), data, ttl: Duration::ZERO }
 }
 
 #[tokio::test]
@@ -132,12 +106,28 @@ async fn a_record_comes_beside_others_and_goes_alone() {
     assert_eq!(*service.records.lock().unwrap(), [(1, own("two"))]);
     // Nor that it is gone.
     provider.delete("a.test.", &record("one")).await.unwrap();
-    let long = TxtRecord { ttl: Duration::from_secs(120), ..record("three") };
+    let long = Record { ttl: Duration::from_secs(120), ..record("three") };
     provider.append("a.test.", &long).await.unwrap();
     assert_eq!(service.records.lock().unwrap()[1].1["ttl"], 120);
     let asked = service.asked.lock().unwrap();
     assert_eq!(asked[0], format!("GET /zones?name=a%2Etest Bearer {ZONE_TOKEN}"));
     assert_eq!(asked[1], format!("POST /zones/abc123/dns_records Bearer {TOKEN}"));
+}
+
+#[tokio::test]
+async fn a_name_may_be_another_name() {
+    let (service, base) = Service::start();
+    let provider = provider(&base, "");
+    let data = RecordData::Alias("Y.b.test.".into());
+    let alias = Record { name: "_x.a.test".into(), data, ttl: Duration::from_secs(60) };
+    provider.append("a.test.", &alias).await.unwrap();
+    let own = json!({"type": "CNAME", "name": "_x.a.test", "content": "Y.b.test", "ttl": 60});
+    assert_eq!(*service.records.lock().unwrap(), [(0, own)]);
+    // It may come back in another form.
+    service.records.lock().unwrap()[0].1["content"] = json!("y.b.test.");
+    service.records.lock().unwrap().push((1, json!({"content": "z.b.test"})));
+    provider.delete("a.test.", &alias).await.unwrap();
+    assert_eq!(service.records.lock().unwrap()[..], [(1, json!({"content": "z.b.test"}))]);
 }
 
 #[tokio::test]
