@@ -11,7 +11,7 @@ use super::server_tls::uses_other_port_than;
 use super::site::SiteAt;
 use super::{AutoHttpsOption, Error, Options, StorageClean};
 use crate::config::subject::{
-    is_internal, is_ip, qualifies_for_certificate, qualifies_for_public_certificate,
+    is_internal, is_ip, is_tailscale, qualifies_for_certificate, qualifies_for_public_certificate,
 };
 use crate::config::tls::{self, Automation, AutomationPolicy, Challenges};
 
@@ -242,11 +242,6 @@ fn bind_challenges(policy: &Policy, site: &SiteAt) {
 /// Whether a public authority is asked for a certificate of this name unless something else is said.
 pub(super) fn is_public(policy: &AutomationPolicy, name: &str) -> bool {
     !is_ip(name) && !is_internal(name) && (name.matches("*.").count() < 2 || policy.on_demand)
-}
-
-/// A name of Tailscale's, which has certificates by other means.
-pub(super) fn is_tailscale(name: &str) -> bool {
-    name.to_lowercase().ends_with(".ts.net")
 }
 
 /// Where nobody said who issues, public and internal names need policies of their own: leaves the public ones and

@@ -51,6 +51,11 @@ pub fn is_internal(subject: &str) -> bool {
     host == "localhost" || INTERNAL_SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
 }
 
+/// Whether a name is one of Tailscale's, which has certificates by other means.
+pub fn is_tailscale(name: &str) -> bool {
+    name.to_lowercase().ends_with(".ts.net")
+}
+
 /// The host without its port and brackets.
 fn host_only(subject: &str) -> &str {
     match split_host_port(subject) {

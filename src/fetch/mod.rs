@@ -8,6 +8,7 @@
 mod connect;
 mod environment;
 mod forward_proxy;
+mod local;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -27,6 +28,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 pub use connect::Proxies;
 pub use forward_proxy::{ForwardProxy, Wire};
+pub use local::get_local;
 
 use connect::{Connector, Route};
 

@@ -1,7 +1,9 @@
 //! Services that are asked in tests.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -41,7 +43,19 @@ pub(crate) fn serve(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'st
     address
 }
 
-fn serve_one(mut stream: TcpStream, answer: &dyn Fn(&Asked) -> (u16, String)) -> std::io::Result<()> {
+/// The same at a Unix socket.
+pub(crate) fn serve_at(socket: &Path, answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            thread::spawn(move || serve_one(stream, &*answer));
+        }
+    });
+}
+
+fn serve_one(mut stream: impl Read + Write, answer: &dyn Fn(&Asked) -> (u16, String)) -> std::io::Result<()> {
     loop {
         let mut head = Vec::new();
         let mut byte = [0];

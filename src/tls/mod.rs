@@ -38,7 +38,7 @@ mod trust_store;
 
 pub use app::App;
 pub use authority::{Authorities, Authority, RequestOrder, SignedRequest, SigningRequest};
-pub use automation::internal_policy;
+pub use automation::{internal_policy, tailscale_manager};
 pub use certificate::Certificate;
 pub use client::{ClientOptions, Trust, own_client_config};
 pub use error::TlsError;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -112,6 +113,7 @@ fn command(directory: &tempfile::TempDir, admin: u16) -> Command {
         .env("XDG_DATA_HOME", directory.path())
         .env("XDG_CONFIG_HOME", directory.path())
         .env("CADDY_ADMIN", format!("127.0.0.1:{admin}"))
+        .env("TS_SOCKET", directory.path().join("tailscale.sock"))
         .stdin(Stdio::null());
     command
 }
@@ -322,4 +324,29 @@ fn http_is_redirected_to_https() {
     assert_eq!(location("localhost"), format!("https://localhost:{port}/x?y=%20z"));
     assert_eq!(location("a.wild.test:80"), format!("https://a.wild.test:{port}/x?y=%20z"));
     assert_eq!(location("unknown.test"), "https://unknown.test/x?y=%20z");
+}
+
+#[test]
+fn names_of_tailscale_come_from_its_client() {
+    let gateway = Gateway::start(
+        "{\n\thttp_port {HTTP_PORT}\n\thttps_port {PORT}\n}\nx.tail.ts.net {\n\trespond hello\n}\n",
+        &[],
+    );
+    let made = rcgen::generate_simple_self_signed(vec!["x.tail.ts.net".to_owned()]).expect("a certificate");
+    let client = client(made.cert.der(), None);
+    assert!(gateway.ask(&client, "x.tail.ts.net", "x.tail.ts.net").is_err(), "nobody is there to be asked");
+    let pair = format!("{}{}", made.signing_key.serialize_pem(), made.cert.pem());
+    let listener = UnixListener::bind(gateway.path("tailscale.sock")).expect("a socket");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = [0; 1024];
+            let length = stream.read(&mut head).expect("a question");
+            let status = r#"{"CertDomains":["x.tail.ts.net"]}"#;
+            let body = if head[..length].starts_with(b"GET /localapi/v0/status ") { status } else { &pair };
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).expect("it is read");
+        }
+    });
+    let answer = gateway.ask(&client, "x.tail.ts.net", "x.tail.ts.net").expect("a handshake");
+    assert!(answer.text.ends_with("hello"), "{}", answer.text);
 }

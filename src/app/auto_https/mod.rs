@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use crate::config::http::{self, AutoHttps, Server};
 use crate::config::subject::{
-    is_ip, matches_wildcard, qualifies_for_certificate, qualifies_for_public_certificate,
+    is_ip, is_tailscale, matches_wildcard, qualifies_for_certificate, qualifies_for_public_certificate,
 };
 use crate::config::tls::{self, Automation, AutomationPolicy, ConnectionPolicy};
 use crate::config::{AddressError, NetworkAddress, ascii_host};
 use crate::http::{Part, Template, Unknown};
-use crate::tls::internal_policy;
+use crate::tls::{internal_policy, tailscale_manager};
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -87,7 +87,7 @@ pub fn apply(
     if all_disabled && names.is_empty() {
         return Ok(names);
     }
-    assign_internal_names(&names, tls);
+    assign_names(&mut names, tls);
     redirects.insert(http, !names.is_empty(), logs);
     Ok(names)
 }
@@ -158,9 +158,10 @@ fn needing_certificates<'a>(
     })
 }
 
-/// Names that no public authority certifies, and that no policy claims by name, are for our own
-/// authority. Everything else about them is as the default policy says.
-fn assign_internal_names(names: &BTreeSet<String>, tls: &mut Option<tls::App>) {
+/// Names that no policy claims by name and that are no public authority's: those that none certifies are for our own,
+/// and those of Tailscale's for its client on this machine, which has them ready at handshakes. Everything else about
+/// them is as the default policy says.
+fn assign_names(names: &mut BTreeSet<String>, tls: &mut Option<tls::App>) {
     let policies = tls.iter().flat_map(|tls| &tls.automation).flat_map(|automation| &automation.policies);
     let policies: Vec<&AutomationPolicy> = policies.collect();
     let claimed = |name: &String| {
@@ -169,19 +170,23 @@ fn assign_internal_names(names: &BTreeSet<String>, tls: &mut Option<tls::App>) {
     // No issuer that is taken for granted certifies addresses.
     let is_internal =
         |name: &String| !qualifies_for_public_certificate(name) || policies.is_empty() && is_ip(name);
-    let internal: Vec<String> =
-        names.iter().filter(|name| !claimed(name) && is_internal(name)).cloned().collect();
-    if internal.is_empty() {
-        return;
-    }
+    let unclaimed = names.iter().filter(|name| !claimed(name));
+    let (of_tailscale, others): (Vec<&String>, Vec<&String>) = unclaimed.partition(|name| is_tailscale(name));
+    let of_tailscale: Vec<String> = of_tailscale.into_iter().cloned().collect();
+    let internal: Vec<String> = others.into_iter().filter(|name| is_internal(name)).cloned().collect();
     let base = policies.iter().find(|policy| policy.subjects.is_empty());
-    let policy = AutomationPolicy {
-        subjects: internal,
-        issuers: internal_policy().issuers,
-        ..base.map(|base| (*base).clone()).unwrap_or_default()
+    let base = base.map(|base| (*base).clone()).unwrap_or_default();
+    let mut add = |policy: AutomationPolicy| {
+        if !policy.subjects.is_empty() {
+            insert_policy(tls.get_or_insert_default().automation.get_or_insert_default(), policy);
+        }
     };
-    let automation = tls.get_or_insert_default().automation.get_or_insert_default();
-    insert_policy(automation, policy);
+    let issuers = internal_policy().issuers;
+    add(AutomationPolicy { subjects: internal, issuers, ..base.clone() });
+    names.retain(|name| !of_tailscale.contains(name));
+    let mut managers = base.get_certificate.clone();
+    managers.push(tailscale_manager());
+    add(AutomationPolicy { subjects: of_tailscale, issuers: Vec::new(), get_certificate: managers, ..base });
 }
 
 /// Puts a policy before the first one that is more general, which would else count for its names.

@@ -165,6 +165,29 @@ fn names_of_this_machine_are_for_our_own_authority() {
 }
 
 #[test]
+fn names_of_tailscale_are_for_its_client() {
+    let servers = json!({"a": site(":8443", &["X.tail.ts.net", "y.tail.ts.net", "a.example.com"])});
+    let (_, tls, names) = applied(servers.clone(), json!(null), &[]);
+    // They are not managed, but had at handshakes.
+    assert_eq!(names, ["a.example.com"]);
+    let subjects = json!(["X.tail.ts.net", "y.tail.ts.net"]);
+    let expected = json!([{"subjects": subjects, "get_certificate": [{"via": "tailscale"}]}]);
+    assert_eq!(tls["automation"]["policies"], expected);
+
+    let policies = json!([
+        {"subjects": ["y.tail.ts.net"], "key_type": "p384"},
+        {"key_type": "rsa2048", "issuers": [{"module": "internal"}], "get_certificate": [{"via": "http", "url": "http://a"}]},
+    ]);
+    let (_, tls, names) = applied(servers, json!({"automation": {"policies": policies}}), &[]);
+    assert_eq!(names, ["a.example.com", "y.tail.ts.net"]);
+    let inserted = json!({
+        "subjects": ["X.tail.ts.net"], "key_type": "rsa2048",
+        "get_certificate": [{"url": "http://a", "via": "http"}, {"via": "tailscale"}],
+    });
+    assert_eq!(tls["automation"]["policies"][1], inserted);
+}
+
+#[test]
 fn placeholders_in_hosts_must_have_a_value() {
     let json = json!({"servers": {"a": site(":443", &["{env.SURELY_NOT_SET}.test"])}});
     let mut http: http::App = serde_json::from_value(json).unwrap();

@@ -24,6 +24,8 @@ use crate::config::tls::{AutomationPolicy, ISSUER_TAG, InternalIssuer};
 use at_handshake::Handshakes;
 use policy::{Held, Policy, now};
 
+/// The manager that is taken for granted.
+const TAILSCALE: &str = "tailscale";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// However short certificates live, they are not looked at more often.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -395,7 +397,7 @@ fn refuse_open_doors(policy: &Policy, permission: Option<&Arc<dyn Permission>>) 
     if !policy.on_demand || permission.is_some() || !policy.needs_permission() {
         return Ok(());
     }
-    if policy.managers.is_empty() {
+    if !policy.names_managers {
         let problem = "on-demand TLS cannot be enabled without a permission module to prevent abuse; \
              name an endpoint that says which names are yours with the global option 'on_demand_tls { ask <url> }'";
         return Err(TlsError::Invalid(problem.into()));
@@ -427,6 +429,11 @@ fn refuse_repetition(policies: &[Arc<Policy>]) -> Result<(), TlsError> {
         }
     }
     Ok(())
+}
+
+/// The client of Tailscale's on this machine as the manager of a policy.
+pub fn tailscale_manager() -> ModuleJson {
+    ModuleJson::new(on_demand::MANAGER_TAG, TAILSCALE, &serde_json::json!({}))
 }
 
 /// A policy by which the default authority of our own issues.

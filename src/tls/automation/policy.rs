@@ -15,7 +15,7 @@ use super::super::placeholder::{expand, server_name};
 use super::super::renewal_info::RenewalInfo;
 use super::super::storage::{self, Lease, SharedStorage, blocking, safe};
 use super::super::{Certificate, Modules, TlsError};
-use super::internal_policy;
+use super::{TAILSCALE, internal_policy, tailscale_manager};
 use crate::config::ModuleJson;
 use crate::config::subject::{is_internal, matches_wildcard};
 use crate::config::tls::{AcmeIssuer, AutomationPolicy, ISSUER_TAG};
@@ -40,7 +40,9 @@ pub(super) struct Policy {
     reuse_keys: bool,
     /// Whether certificates are got at handshakes.
     pub(super) on_demand: bool,
-    /// Who has certificates ready at handshakes.
+    /// Whether the configuration says who has certificates ready at handshakes.
+    pub(super) names_managers: bool,
+    /// Who has.
     pub(super) managers: Vec<Arc<dyn CertificateManager>>,
     pub(super) storage: SharedStorage,
     /// Whether certificates shall tell clients to insist on a staple.
@@ -69,7 +71,12 @@ impl Policy {
         };
         let context = IssuerContext { storage: own.as_ref().unwrap_or(context.storage), ..*context };
         let ratio = config.renewal_window_ratio;
-        let managers = on_demand::managers(&config.get_certificate, modules, &context)?;
+        let said = &config.get_certificate;
+        let taken_for_granted = [tailscale_manager()];
+        // Names of Tailscale's have certificates there, and all others don't.
+        let is_granted = said.is_empty() && config.on_demand && modules.managers.contains_key(TAILSCALE);
+        let managers = if is_granted { &taken_for_granted[..] } else { said };
+        let managers = on_demand::managers(managers, modules, &context)?;
         let storage = context.storage.clone();
         let overrides = config.ocsp_overrides.clone();
         let stapling = Stapling::new(storage.clone(), config.disable_ocsp_stapling, overrides);
@@ -80,6 +87,7 @@ impl Policy {
             renewal_ratio: if ratio > 0.0 && ratio < 1.0 { ratio } else { DEFAULT_RENEWAL_RATIO },
             reuse_keys: config.reuse_private_keys,
             on_demand: config.on_demand || !managers.is_empty(),
+            names_managers: !said.is_empty(),
             managers,
             storage,
             must_staple: config.must_staple,

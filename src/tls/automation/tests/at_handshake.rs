@@ -101,6 +101,28 @@ fn whoever_asks_for_a_name_gets_its_certificate() {
 }
 
 #[test]
+fn tailscale_is_asked_unless_others_are_named() {
+    static TAILSCALE: ManagerType = ManagerType { id: "tailscale", provision: STOCK.provision };
+    let mut fixture = fixture();
+    fixture.modules.managers.insert("tailscale", &TAILSCALE);
+    block_on(async {
+        let automation = on_demand(&fixture, open_to("internal")).unwrap();
+        assert!(ask(&automation, "of-tailscale.test").await.is_some());
+        let mut named = open_to("internal");
+        named["policies"][0]["get_certificate"] = json!([{"via": "stock"}]);
+        let automation = on_demand(&fixture, named).unwrap();
+        assert_eq!(automation.policies[0].managers.len(), 1);
+        // A name that is not got on demand has nothing to do with it.
+        let automation = on_demand(&fixture, json!({"policies": internal()})).unwrap();
+        assert!(automation.policies[0].managers.is_empty() && !automation.gets_on_demand());
+        // Nor is it somebody who says which names are ours.
+        let open = json!({"policies": [{"on_demand": true, "issuers": [{"module": "elsewhere"}]}]});
+        let error = on_demand(&fixture, open).unwrap_err().to_string();
+        assert!(error.contains("permission module"), "{error}");
+    });
+}
+
+#[test]
 fn stored_ones_are_used_and_the_number_at_hand_is_bounded() {
     let fixture = fixture();
     block_on(async {
