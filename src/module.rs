@@ -47,8 +47,6 @@ pub struct Module {
     pub submodules: &'static [SubmoduleSyntax],
     /// What can be said of each of these in JSON, by the types that read it.
     pub schemas: &'static [ModuleSchema],
-    /// The names among `submodules` that can be written so far, and not run.
-    pub written_only: &'static [&'static str],
 }
 
 impl Module {
@@ -70,7 +68,6 @@ impl Module {
         options: &[],
         submodules: &[],
         schemas: &[],
-        written_only: &[],
     };
 }
 
@@ -88,7 +85,7 @@ pub struct Registry {
     pub vocabulary: Vocabulary,
     /// Every row of the tables, in their order.
     pub modules: Vec<&'static Module>,
-    /// Namespaces and names of what is written inside other modules, and runs.
+    /// Namespaces and names of what is written inside other modules.
     submodules: BTreeSet<(&'static str, &'static str)>,
 }
 
@@ -108,7 +105,7 @@ impl Registry {
         Self {
             vocabulary,
             modules: modules().collect(),
-            submodules: modules().flat_map(runnable_submodules).collect(),
+            submodules: modules().flat_map(|m| m.submodules).map(|row| (row.namespace, row.name)).collect(),
             handlers: modules().filter_map(|m| m.handler.as_ref()).map(|row| (row.id, row)).collect(),
             matchers: modules().filter_map(|m| m.matcher.as_ref()).map(|row| (row.id, row)).collect(),
             tls: Arc::new(tls::Modules {
@@ -143,9 +140,4 @@ impl Registry {
             handlers.chain(matchers).chain(self.logs.ids()).chain(submodules).collect();
         ids.into_iter().collect()
     }
-}
-
-fn runnable_submodules(module: &'static Module) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let runs = |row: &&SubmoduleSyntax| !module.written_only.contains(&row.name);
-    module.submodules.iter().filter(runs).map(|row| (row.namespace, row.name))
 }

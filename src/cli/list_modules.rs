@@ -44,6 +44,7 @@ const BUILT_IN: &[&str] = &[
     "tls.handshake_match.remote_ip",
     "tls.handshake_match.sni",
     "tls.handshake_match.sni_regexp",
+    "tls.stek.distributed",
     "tls.stek.standard",
 ];
 

@@ -104,7 +104,7 @@ impl App {
             store: Arc::new(store),
             authorities: Authorities::provision(pki, &storage, &modules.storages)?,
             clean_interval: clean_interval(config),
-            tickets: Tickets::new(config.session_tickets.as_ref())?,
+            tickets: Tickets::new(config.session_tickets.as_ref(), &storage, &modules.storages)?,
             automation: Arc::default(),
             challenges: Arc::default(),
             automate: automate.iter().map(|name| server_name(&expand(name))).collect(),
@@ -156,7 +156,8 @@ impl App {
             self.automation.clone().run(),
             self.maintain_authorities(),
             self.keep_storages_clean(),
-            self.keep_stapled()
+            self.keep_stapled(),
+            self.tickets.maintain()
         );
     }
 

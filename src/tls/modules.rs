@@ -4,13 +4,19 @@
 use super::issuance::IssuerTypes;
 use super::on_demand::{ManagerTypes, PermissionTypes};
 use super::storage::StorageTypes;
-use super::{client_auth, load, matcher, storage, trust_pool};
+use super::{client_auth, load, matcher, storage, tickets, trust_pool};
 use crate::config::schema::ModuleSchema;
 
 /// What can be said of the modules whose types are of this layer.
 pub fn schemas() -> impl Iterator<Item = &'static ModuleSchema> {
-    let lists =
-        [load::SCHEMAS, matcher::SCHEMAS, trust_pool::SCHEMAS, client_auth::SCHEMAS, storage::SCHEMAS];
+    let lists = [
+        load::SCHEMAS,
+        matcher::SCHEMAS,
+        trust_pool::SCHEMAS,
+        client_auth::SCHEMAS,
+        storage::SCHEMAS,
+        tickets::SCHEMAS,
+    ];
     lists.into_iter().flatten()
 }
 

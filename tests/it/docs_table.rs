@@ -184,13 +184,10 @@ fn submodules(table: &mut Table, registry: &Registry, goldens: &Goldens) {
         let of_namespace: BTreeMap<&str, State> = registry
             .modules
             .iter()
-            .flat_map(|module| module.submodules.iter().map(move |row| (module, row)))
-            .inspect(|(_, row)| assert!(known.contains(row.namespace), "{} has no place", row.namespace))
-            .filter(|(_, row)| row.namespace == *namespace)
-            .map(|(module, row)| {
-                let runs = !module.written_only.contains(&row.name);
-                (row.name, if runs { State::Runs } else { State::Adapts })
-            })
+            .flat_map(|module| module.submodules)
+            .inspect(|row| assert!(known.contains(row.namespace), "{} has no place", row.namespace))
+            .filter(|row| row.namespace == *namespace)
+            .map(|row| (row.name, State::Runs))
             .collect();
         table.heading(title, &format!("`{namespace}`"), "Module | State");
         let text = page(path).unwrap_or_default();

@@ -28,5 +28,6 @@ mod readme;
 mod redis;
 mod schema;
 mod support;
+mod tickets;
 mod tidy;
 mod tls;

@@ -3,18 +3,26 @@
 //! A ticket is a session, encrypted with a key that only we have (RFC 5077 section 4). Keys change in time: the newest
 //! one encrypts, and older ones decrypt for a while.
 
+mod distributed;
+mod gob;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 
 use super::TlsError;
+use super::storage::{SharedStorage, StorageTypes};
 use crate::config::tls::SessionTickets;
+pub(super) use distributed::SCHEMAS;
+use distributed::Source;
+use gob::Secret;
 
 /// How often keys change unless said otherwise, as in Caddy.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(12 * 60 * 60);
@@ -31,7 +39,13 @@ const KEY_BYTES: usize = 32;
 
 /// Whether sessions can be resumed, and by which keys.
 #[derive(Debug)]
-pub(super) struct Tickets(Option<Arc<Ring>>);
+pub(super) enum Tickets {
+    Disabled,
+    /// By keys that this process makes.
+    Own(Arc<Ring>),
+    /// By keys that other instances have too, until a time.
+    Shared(Arc<Ring>, Source, SystemTime),
+}
 
 /// How keys change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,19 +61,27 @@ static RINGS: Mutex<Option<HashMap<Schedule, Arc<Ring>>>> = Mutex::new(None);
 const SCHEDULES_MAX: usize = 16;
 
 impl Tickets {
+    /// Shared keys are in `storage` unless the configuration names another one. It may block.
+    ///
     /// # Errors
-    /// [`TlsError`] for a source of keys that there isn't, or if no keys can be made.
-    pub(super) fn new(config: Option<&SessionTickets>) -> Result<Self, TlsError> {
+    /// [`TlsError`] for a source of keys that there isn't, or if no keys can be made or had.
+    pub(super) fn new(
+        config: Option<&SessionTickets>,
+        storage: &SharedStorage,
+        types: &StorageTypes,
+    ) -> Result<Self, TlsError> {
         let nothing = SessionTickets::default();
         let config = config.unwrap_or(&nothing);
-        if let Some(source) = &config.key_source {
-            let name = source.name("provider")?;
-            if name != "standard" {
-                return Err(TlsError::unknown_module("tls.stek", name));
-            }
-        }
+        let shared = match &config.key_source {
+            None => None,
+            Some(source) => match source.name(distributed::TAG)? {
+                "standard" => None,
+                distributed::NAME => Some(source),
+                name => return Err(TlsError::unknown_module(distributed::NAMESPACE, name)),
+            },
+        };
         if config.disabled {
-            return Ok(Self(None));
+            return Ok(Self::Disabled);
         }
         let interval = config.rotation_interval.positive().unwrap_or(ROTATION_INTERVAL);
         let keys_max = usize::try_from(config.max_keys).ok().filter(|most| *most > 0).unwrap_or(KEYS_MAX);
@@ -67,35 +89,48 @@ impl Tickets {
             interval: (!config.disable_rotation).then_some(interval),
             keys_max: keys_max.min(KEYS_LIMIT),
         };
+        if let Some(source) = shared {
+            let source = Source::open(source, storage, types, schedule);
+            let opened = source.and_then(|source| Ok((source.look(SystemTime::now())?, source)));
+            let (keys, source) = opened.map_err(|error| error.at("session tickets"))?;
+            return Ok(Self::Shared(Arc::new(Ring::of_shared(schedule, &keys)?), source, keys.next_rotation));
+        }
         let mut rings = RINGS.lock().unwrap_or_else(PoisonError::into_inner);
         let rings = rings.get_or_insert_default();
         if let Some(ring) = rings.get(&schedule) {
-            return Ok(Self(Some(ring.clone())));
+            return Ok(Self::Own(ring.clone()));
         }
         let ring = Arc::new(Ring::new(schedule)?);
         if rings.len() < SCHEDULES_MAX {
             rings.insert(schedule, ring.clone());
         }
-        Ok(Self(Some(ring)))
+        Ok(Self::Own(ring))
+    }
+
+    /// Keeps shared keys up to date, for as long as it is polled.
+    pub(super) async fn maintain(&self) {
+        if let Self::Shared(ring, source, next) = self {
+            source.follow(ring, *next).await;
+        }
     }
 
     /// Sets `config` up to resume sessions, or never to do so.
     pub(super) fn apply(&self, config: &mut ServerConfig, allowed: bool) {
         // Sessions are kept by clients alone: nothing here grows with their number.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        match self.0.as_ref().filter(|_| allowed) {
-            None => config.send_tls13_tickets = 0,
-            Some(ring) => {
+        match self {
+            Self::Own(ring) | Self::Shared(ring, ..) if allowed => {
                 config.ticketer = ring.clone();
                 // One is enough for a client that comes back, and half the work of the default.
                 config.send_tls13_tickets = 1;
             }
+            _ => config.send_tls13_tickets = 0,
         }
     }
 }
 
 /// Keys, of which the newest encrypts.
-struct Ring {
+pub(super) struct Ring {
     schedule: Schedule,
     /// Newest first; never empty.
     keys: ArcSwap<Vec<Arc<Key>>>,
@@ -120,9 +155,39 @@ impl Key {
         getrandom::fill(&mut name)
             .and_then(|()| getrandom::fill(&mut *secret))
             .map_err(|error| TlsError::Invalid(format!("no randomness: {error}")))?;
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &*secret);
-        let key = key.map_err(|_| TlsError::Invalid("no key for session tickets can be made".into()))?;
+        Self::with(name, &secret)
+    }
+
+    /// The key that is made of a secret which others have too. Caddy makes others of it, so that neither's tickets
+    /// are of use to attack the other's.
+    fn of(secret: &Secret) -> Result<Arc<Self>, TlsError> {
+        let (mut name, mut own) = ([0; NAME_BYTES], Secret::new([0; KEY_BYTES]));
+        let derived = Salt::new(HKDF_SHA256, b"tollgate session tickets").extract(&**secret);
+        derived
+            .expand(&[b"name"], Bytes(NAME_BYTES))
+            .and_then(|out| out.fill(&mut name))
+            .and_then(|()| derived.expand(&[b"key"], Bytes(KEY_BYTES)))
+            .and_then(|out| out.fill(&mut *own))
+            .map_err(|_| no_key())?;
+        Self::with(name, &own)
+    }
+
+    fn with(name: [u8; NAME_BYTES], secret: &Secret) -> Result<Arc<Self>, TlsError> {
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &**secret).map_err(|_| no_key())?;
         Ok(Arc::new(Self { name, key }))
+    }
+}
+
+fn no_key() -> TlsError {
+    TlsError::Invalid("no key for session tickets can be made".into())
+}
+
+/// So many bytes of what is derived.
+struct Bytes(usize);
+
+impl KeyType for Bytes {
+    fn len(&self) -> usize {
+        self.0
     }
 }
 
@@ -237,18 +302,28 @@ mod tests {
 
     #[test]
     fn as_the_configuration_says() {
-        let tickets = |json: &str| Tickets::new(Some(&serde_json::from_str(json).unwrap()));
-        let ring = |json: &str| tickets(json).unwrap().0.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let storage = super::super::FileStorage::shared(folder.path());
+        let tickets = |json: &str| {
+            Tickets::new(Some(&serde_json::from_str(json).unwrap()), &storage, &StorageTypes::new())
+        };
+        let ring = |json: &str| match tickets(json).unwrap() {
+            Tickets::Own(ring) => ring,
+            other => panic!("{other:?}"),
+        };
         assert_eq!(ring("{}").schedule, Schedule { interval: Some(ROTATION_INTERVAL), keys_max: KEYS_MAX });
         let said = ring(r#"{"rotation_interval": "1h", "max_keys": 2}"#).schedule;
         assert_eq!(said, Schedule { interval: Some(Duration::from_secs(3600)), keys_max: 2 });
         let fixed = ring(r#"{"disable_rotation": true}"#);
         fixed.rotate(Instant::now() + LIFETIME_MAX);
         assert_eq!((fixed.schedule.interval, fixed.keys.load().len()), (None, 1));
-        assert!(tickets(r#"{"disabled": true}"#).unwrap().0.is_none());
+        assert!(matches!(tickets(r#"{"disabled": true}"#).unwrap(), Tickets::Disabled));
         // The same keys after a reload.
         assert!(Arc::ptr_eq(&ring("{}"), &ring("{}")));
-        let error = tickets(r#"{"key_source": {"provider": "distributed"}}"#).unwrap_err().to_string();
-        assert!(error.contains("tls.stek.distributed"), "{error}");
+        let error = tickets(r#"{"key_source": {"provider": "other"}}"#).unwrap_err().to_string();
+        assert!(error.contains("tls.stek.other"), "{error}");
+        let shared = tickets(r#"{"key_source": {"provider": "distributed"}}"#).unwrap();
+        assert!(matches!(shared, Tickets::Shared(..)));
+        assert!(storage.load_if_there("stek/stek.bin").unwrap().is_some());
     }
 }
