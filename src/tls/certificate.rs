@@ -149,6 +149,12 @@ impl Certificate {
         self.answer.load().as_ref().is_some_and(|answer| answer.status == compromised)
     }
 
+    /// Whether this key in PEM is its own.
+    pub(super) fn has_key(&self, key_pem: &[u8]) -> bool {
+        let key = key_from_pem(key_pem, "");
+        key.is_ok_and(|key| CertifiedKey::from_der(self.chain().to_vec(), key, provider()).is_ok())
+    }
+
     /// Whether it names somebody who can be asked whether it is revoked.
     pub(super) fn names_responder(&self) -> bool {
         self.names_responder

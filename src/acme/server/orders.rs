@@ -2,10 +2,12 @@
 //!
 //! They live in memory for a day, and in bounded number: where there are too many, the oldest go.
 
+mod documents;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::identifier::Identifier;
 use super::links::Links;
@@ -170,7 +172,7 @@ pub(super) struct Orders {
 
 impl Orders {
     pub(super) fn add(&mut self, wish: Wish, ways: &[Way], now: i64) -> Result<Order, Problem> {
-        self.remove_old(now, wish.identifiers.len());
+        self.remove_ended(now);
         let open = self.open_of(&wish.account, now, &[Status::Pending, Status::Ready, Status::Processing]);
         if open.len() >= OPEN_MAX {
             return Err(Problem::new(Kind::RateLimited, "too many orders of this account are open"));
@@ -178,6 +180,8 @@ impl Orders {
         if !self.shares.has_room(wish.owner, wish.identifiers.len()) {
             return Err(Problem::new(Kind::RateLimited, "too many orders of this address are open"));
         }
+        // Nobody's go for what is not to be.
+        self.make_room(wish.identifiers.len());
         let expires = now + LIFETIME;
         let mut authorizations = Vec::with_capacity(wish.identifiers.len());
         for identifier in &wish.identifiers {
@@ -228,11 +232,14 @@ impl Orders {
         Ok(order)
     }
 
-    /// Removes orders that have ended, and those of whoever has most if there is no place for so many authorizations more.
-    fn remove_old(&mut self, now: i64, wanted: usize) {
+    fn remove_ended(&mut self, now: i64) {
         let has_ended = |id: &mut String| self.orders.get(id).is_none_or(|order| order.expires < now);
         let ended: Vec<String> = std::iter::from_fn(|| self.ids.pop_front_if(has_ended)).collect();
         ended.iter().for_each(|id| self.remove(id));
+    }
+
+    /// Removes orders of whoever has most, if there is no place for so many authorizations more.
+    fn make_room(&mut self, wanted: usize) {
         while self.authorizations.len() + wanted > AUTHORIZATIONS_MAX
             && let Some(id) = self.shares.oldest_of_greediest()
         {
@@ -427,66 +434,6 @@ impl Orders {
             authorization.status = status;
         }
     }
-}
-
-impl Order {
-    /// The document for the client (RFC 8555 section 7.1.3).
-    pub(super) fn document(&self, links: &Links) -> Value {
-        let mut document = json!({
-            "id": self.id,
-            "status": self.status.name(),
-            "expires": time(self.expires),
-            "identifiers": self.identifiers,
-            "notBefore": time(self.not_before),
-            "notAfter": time(self.not_after),
-        });
-        if let Some(problem) = &self.problem {
-            document["error"] = problem.document();
-        }
-        document["authorizations"] = self.authorizations.iter().map(|id| links.authorization(id)).collect();
-        document["finalize"] = links.finalize(&self.id).into();
-        if let Some(serial) = &self.certificate {
-            document["certificate"] = links.certificate(serial).into();
-        }
-        document
-    }
-}
-
-impl Authorization {
-    /// The document for the client (RFC 8555 section 7.1.4).
-    fn document(&self, links: &Links) -> Value {
-        json!({
-            "identifier": self.identifier,
-            "status": self.status.name(),
-            "challenges": self
-                .challenges
-                .iter()
-                .map(|challenge| challenge.document(self, links))
-                .collect::<Vec<_>>(),
-            "wildcard": self.is_wildcard,
-            "expires": time(self.expires),
-        })
-    }
-}
-
-impl Challenge {
-    /// The document for the client (RFC 8555 section 7.1.5).
-    fn document(&self, of: &Authorization, links: &Links) -> Value {
-        let mut document = json!({"type": self.way.name(), "status": self.status.name(), "token": of.token});
-        if let Some(validated) = self.validated {
-            document["validated"] = time(validated).into();
-        }
-        document["url"] = links.challenge(&of.id, &self.id).into();
-        if let Some(problem) = &self.problem {
-            document["error"] = problem.document();
-        }
-        document
-    }
-}
-
-/// A time in the protocol's form (RFC 3339).
-fn time(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
 /// An id or a token that nobody can guess: 128 bits.

@@ -197,13 +197,10 @@ impl Policy {
         let (policy, owned) = (self.clone(), name.to_owned());
         let replaced = old.clone();
         let (stored, key) = blocking(move || {
-            let stored = policy.stored(&owned);
-            if let Some(old) =
-                replaced.filter(|old| stored.as_ref().is_some_and(|stored| stored.is_same(old)))
-            {
-                policy.retire_key(&old, &owned);
+            if let Some(old) = replaced.filter(|old| old.certificate.is_compromised()) {
+                policy.retire_key(&old.certificate, &owned);
             }
-            Ok((stored, policy.key(&owned)?))
+            Ok((policy.stored(&owned), policy.key(&owned)?))
         })
         .await?;
         if let Some(stored) = stored
@@ -237,25 +234,29 @@ impl Policy {
         Order { subject: name.to_owned(), key, attempt, replaces, must_staple: self.must_staple }
     }
 
-    /// Puts a key that others have where nobody uses it any more, as Caddy does.
-    fn retire_key(&self, old: &Held, name: &str) {
-        if !old.certificate.is_compromised() {
-            return;
-        }
-        let [_, key, _] = keys(old.issuer.key(), name);
-        let retire = || -> Result<(), TlsError> {
-            let Some(pem) = self.storage.load_if_there(&key)? else { return Ok(()) };
-            let kept = self.storage.store(&format!("{key}.compromised"), &pem);
-            // Better to lose it than to use it again.
-            self.storage.delete(&key)?;
-            kept
-        };
-        match retire() {
-            Ok(()) => {
-                tracing::info!(target: "tls.ocsp", name, key, "removed certificate's compromised private key from use")
-            }
-            Err(error) => {
-                tracing::error!(target: "tls.ocsp", name, key, %error, "could not remove compromised private key from use")
+    /// Puts the key of a certificate where nobody uses it any more, as Caddy does, since others have it. Whichever issuer
+    /// certified it, it may be stored for each of them.
+    fn retire_key(&self, of: &Certificate, name: &str) {
+        for issuer in &self.issuers {
+            let [_, key, _] = keys(issuer.key(), name);
+            let retire = || -> Result<bool, TlsError> {
+                // Another instance may have put a new one there.
+                let Some(pem) = self.storage.load_if_there(&key)?.filter(|pem| of.has_key(pem)) else {
+                    return Ok(false);
+                };
+                let kept = self.storage.store(&format!("{key}.compromised"), &pem);
+                // Better to lose it than to use it again.
+                self.storage.delete(&key)?;
+                kept.map(|()| true)
+            };
+            match retire() {
+                Ok(true) => {
+                    tracing::info!(target: "tls.ocsp", name, key, "removed certificate's compromised private key from use")
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(target: "tls.ocsp", name, key, %error, "could not remove compromised private key from use")
+                }
             }
         }
     }

@@ -117,3 +117,19 @@ fn nobody_takes_all_the_places() {
     assert_eq!(orders.ids.len(), orders.orders.len());
     assert!(orders.order(&order.id, "b", 1).is_ok(), "whoever has most gives first");
 }
+
+#[test]
+fn what_is_refused_costs_nobody_an_order() {
+    let mut orders = Orders::default();
+    (0..OPEN_MAX).for_each(|_| drop(orders.add(wish("x", 1), &[Way::Http], 1).unwrap()));
+    let first = orders.add(wish("g", 100), &[Way::Http], 1).unwrap();
+    for account in 0..(AUTHORIZATIONS_MAX - OPEN_MAX) / 100 - 1 {
+        orders.add(wish(&format!("c{account}"), 100), &[Way::Http], 1).unwrap();
+    }
+    // All places are taken, and this account has no right to more.
+    assert_eq!(orders.authorizations.len(), AUTHORIZATIONS_MAX);
+    let there = orders.ids.clone();
+    (0..10).for_each(|_| assert!(orders.add(wish("x", 100), &[Way::Http], 1).is_err()));
+    assert_eq!(orders.ids, there);
+    assert!(orders.order(&first.id, "g", 1).is_ok());
+}

@@ -18,19 +18,22 @@ static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 #[derive(Debug)]
 struct Answering {
     responder: String,
+    key: String,
 }
 
 static ANSWERING: IssuerType = IssuerType {
     id: "answering",
     provision: |json, _| {
         let fields: Value = json.decode(config::tls::ISSUER_TAG)?;
-        Ok(Arc::new(Answering { responder: fields["responder"].as_str().unwrap_or_default().to_owned() }))
+        let text = |field: &str| fields[field].as_str().map(str::to_owned);
+        let key = text("key").unwrap_or_else(|| "answering".into());
+        Ok(Arc::new(Answering { responder: text("responder").unwrap_or_default(), key }))
     },
 };
 
 impl Issuer for Answering {
     fn key(&self) -> &str {
-        "answering"
+        &self.key
     }
 
     fn issue<'a>(&'a self, order: &'a Order) -> Issuing<'a, Issued> {
@@ -125,6 +128,28 @@ fn a_revoked_certificate_is_replaced() {
         automation.lock().get_mut("a.test").unwrap().last = None;
         assert!(automation.take_due(now()).is_empty());
     }
+}
+
+#[test]
+fn a_key_that_others_have_comes_back_from_no_issuer() {
+    let fixture = fixture();
+    let responder = Responder::start(taking_back(Some(KEY_COMPROMISE)));
+    let issuer = |key: &str| json!({"module": "answering", "responder": responder.url(), "key": key});
+    let policy = json!([{"issuers": [issuer("answering"), issuer("second")], "reuse_private_keys": true}]);
+    let automation = fixture.manage(policy, &["a.test"], &[]).unwrap();
+    block_on(automation.clone().secure("a.test".into()));
+    // The other issuer has certified the same key, at another time.
+    let (key, _) = keys(&fixture, "a.test");
+    let chain = fixture.storage.load("certificates/answering/a.test/a.test.crt").unwrap();
+    fixture.storage.store("certificates/second/a.test/a.test.key", &key).unwrap();
+    fixture.storage.store("certificates/second/a.test/a.test.crt", &chain).unwrap();
+    automation.lock().get_mut("a.test").unwrap().last = None;
+    block_on(automation.clone().secure("a.test".into()));
+    assert_ne!(keys(&fixture, "a.test").0, key);
+    assert_eq!(fixture.storage.load_if_there("certificates/second/a.test/a.test.key").unwrap(), None);
+    let put_away = fixture.storage.load("certificates/second/a.test/a.test.key.compromised").unwrap();
+    assert_eq!(put_away, key);
+    assert!(is_stapled(&fixture, "a.test"), "it is the new one");
 }
 
 /// One that says for a short time that the first certificate is good, and then that it is taken back.
