@@ -34,10 +34,7 @@ enum Exception {
 impl Environment {
     /// What these variables say. A proxy that is spoken with over TLS is trusted by `tls`.
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>, tls: &Arc<ClientConfig>) -> Self {
-        let any = |name: &str| {
-            let said = |name: &str| variable(name).filter(|value| !value.is_empty());
-            said(name).or_else(|| said(&name.to_ascii_lowercase()))
-        };
+        let any = |name: &str| any(&variable, name);
         let proxy = |name: &str| {
             let url = any(name)?;
             match parse(&url, tls) {
@@ -64,6 +61,18 @@ impl Environment {
         let is_excepted = self.exceptions.iter().any(|exception| exception.holds(&host, ip, &port));
         (!is_excepted).then_some(proxy)
     }
+}
+
+/// Whether these variables name a proxy that is spoken with over TLS even for what is asked for in the clear.
+pub(super) fn needs_tls_in_the_clear(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let proxy = any(&variable, "HTTP_PROXY");
+    proxy.is_some_and(|url| url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")))
+}
+
+/// A variable's value under its name in upper or lower case, if it is not empty.
+fn any(variable: &impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    let said = |name: &str| variable(name).filter(|value| !value.is_empty());
+    said(name).or_else(|| said(&name.to_ascii_lowercase()))
 }
 
 /// A proxy's URL, whose scheme may be left out.

@@ -31,6 +31,7 @@ pub use forward_proxy::{ForwardProxy, Wire};
 pub use local::get_local;
 
 use connect::{Connector, Route};
+use environment::Environment;
 
 /// Connecting must be done within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -86,22 +87,21 @@ impl Client {
 
     /// The same by other proxies.
     pub fn by(proxies: Proxies, tls: Arc<ClientConfig>) -> Self {
-        Self::speaking(proxies, tls, None, false)
+        Self::named(proxies, tls, None)
     }
 
     /// The same, where whoever is asked must show a certificate for `name` in place of the address's.
     pub fn named(proxies: Proxies, tls: Arc<ClientConfig>, name: Option<ServerName<'static>>) -> Self {
-        Self::speaking(proxies, tls, name, false)
+        Self::speaking(Route::new(proxies, &tls), tls, name, false)
     }
 
     /// The same; without TLS it speaks HTTP/2 only if it speaks nothing else.
     fn speaking(
-        proxies: Proxies,
+        route: Route,
         tls: Arc<ClientConfig>,
         name: Option<ServerName<'static>>,
         only_http_2: bool,
     ) -> Self {
-        let route = Route::new(proxies, &tls);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(ClientConfig::clone(&tls)).https_or_http();
         let connector = match name {
@@ -121,13 +121,25 @@ impl Client {
         Self { inner, route, timeout: EXCHANGE_TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX }
     }
 
-    /// A client for what is at one address. Without TLS there it needs to trust nobody, and `tls` is not asked whom;
-    /// so it trusts no proxy either that is spoken with over TLS.
+    /// A client for what is at one address. Without TLS there it needs to trust nobody, and `tls` is not asked whom,
+    /// unless the environment names a proxy that is spoken with over TLS.
     ///
     /// # Errors
     /// That of `tls`.
     pub fn to<E>(address: &str, tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>) -> Result<Self, E> {
-        Ok(Self::new(trust(address, tls)?))
+        Self::in_environment(address, |name| std::env::var(name).ok(), tls)
+    }
+
+    /// The same where the environment says this.
+    fn in_environment<E>(
+        address: &str,
+        variable: impl Fn(&str) -> Option<String>,
+        tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>,
+    ) -> Result<Self, E> {
+        let needs_nobody = is_plain(address) && !environment::needs_tls_in_the_clear(&variable);
+        let tls = if needs_nobody { trusting_nobody() } else { tls()? };
+        let route = Route::Environment(Arc::new(Environment::read(variable, &tls)));
+        Ok(Self::speaking(route, tls, None, false))
     }
 
     /// The same for what speaks HTTP/2 alone, as gRPC does.
@@ -138,10 +150,12 @@ impl Client {
         address: &str,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>,
     ) -> Result<Self, E> {
-        let tls = trust(address, tls)?;
         // A proxy that reads requests itself speaks HTTP/1.
-        let proxies = if is_plain(address) { Proxies::Direct } else { Proxies::Environment };
-        Ok(Self::speaking(proxies, tls, None, true))
+        let (proxies, tls) = match is_plain(address) {
+            true => (Proxies::Direct, trusting_nobody()),
+            false => (Proxies::Environment, tls()?),
+        };
+        Ok(Self::speaking(Route::new(proxies, &tls), tls, None, true))
     }
 
     /// The same with another deadline for each exchange.
@@ -192,14 +206,6 @@ impl Client {
         };
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(FetchError::Timeout(self.timeout)))
     }
-}
-
-/// Whom to trust at an address: nobody without TLS, and then `tls` is not asked.
-fn trust<E>(
-    address: &str,
-    tls: impl FnOnce() -> Result<Arc<ClientConfig>, E>,
-) -> Result<Arc<ClientConfig>, E> {
-    if is_plain(address) { Ok(trusting_nobody()) } else { tls() }
 }
 
 /// Whether no TLS is spoken at an address.
@@ -315,6 +321,56 @@ mod tests {
         let (greeting, answer) = read_by_proxy("socks5", "http://nowhere.test/a");
         assert!(answer.is_err());
         assert_eq!(greeting.as_bytes(), [5, 2, 0, 2]);
+    }
+
+    #[test]
+    fn a_proxy_over_tls_is_trusted_for_what_is_asked_for_in_the_clear() {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let trusting = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let proxy = format!("https://{}", listener.local_addr().unwrap());
+            let variable = |name: &str| (name == "HTTP_PROXY").then(|| proxy.clone());
+            let client =
+                Client::in_environment("http://nowhere.test", variable, || Ok::<_, ()>(Arc::new(trusting)));
+            let client = client.unwrap();
+            let serve = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                let mut head = [0; 1024];
+                let length = stream.read(&mut head).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
+                stream.flush().await.unwrap();
+                String::from_utf8_lossy(&head[..length]).to_lowercase()
+            };
+            let (head, answer) = tokio::join!(serve, client.get("http://nowhere.test/a"));
+            assert!(head.starts_with("get http://nowhere.test/a http/1.1\r\n"), "{head}");
+            assert_eq!(&answer.unwrap().body()[..], b"hi");
+            // Nobody is to be trusted where there is no such proxy.
+            let variable = |name: &str| (name == "http_proxy").then(|| "proxy.test".to_owned());
+            assert!(Client::in_environment("http://a.test", variable, || Err("asked")).is_ok());
+            let variable = |name: &str| (name == "http_proxy").then(|| "HTTPS://proxy.test".to_owned());
+            assert_eq!(
+                Client::in_environment("http://a.test", variable, || Err("asked")).err(),
+                Some("asked")
+            );
+        });
     }
 
     #[test]
