@@ -14,6 +14,7 @@ use super::config_tree::{ConfigTree, Edit, TreeError};
 use super::provision::{self, LoadError, Provisioned};
 use super::source::Origin;
 use super::{autosave, notify};
+use crate::config::ModuleJson;
 use crate::http::{Background, Engine, upstream};
 use crate::log;
 use crate::metrics;
@@ -67,6 +68,8 @@ struct Running {
 /// What belongs to one configuration alone. Its work beside the requests ends when it is dropped.
 #[derive(Default)]
 struct Generation {
+    /// What is said of where certificates are kept.
+    storage: Option<ModuleJson>,
     grace: Option<Duration>,
     delay: Option<Duration>,
     _background: JoinSet<()>,
@@ -211,8 +214,19 @@ impl Instance {
         let provisioned = tokio::task::spawn_blocking(move || provision::provision(config, registry))
             .await
             .map_err(|_| LoadError::BrokeOff)??;
-        let Provisioned { listens, logging, admin, grace, delay, persist, tls, metrics, background, closing } =
-            provisioned;
+        let Provisioned {
+            listens,
+            logging,
+            admin,
+            grace,
+            delay,
+            persist,
+            tls,
+            storage,
+            metrics,
+            background,
+            closing,
+        } = provisioned;
         let moved = match admin.address() {
             Some(address) if !running.admin.as_ref().is_some_and(|now| now.is_at(address)) => {
                 let bound = Bound::open(address).await;
@@ -221,6 +235,9 @@ impl Instance {
             _ => None,
         };
         tls.staple().await;
+        if let Some(before) = self.tls().filter(|_| storage == running.generation.storage) {
+            tls.inherit(&before);
+        }
         engine.apply(listens).await.map_err(LoadError::from)?;
         // Nothing can fail from here on.
         log::activate(logging);
@@ -229,7 +246,7 @@ impl Instance {
         let mut tasks = JoinSet::new();
         background.into_iter().for_each(|work| drop(tasks.spawn(work)));
         tasks.spawn(sweep());
-        running.generation = Generation { grace, delay, _background: tasks, closing };
+        running.generation = Generation { storage, grace, delay, _background: tasks, closing };
         *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls.clone());
         if self.trust_store.get().is_some() {
             let instance = self.clone();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::admin::Settings;
 use super::auto_https::{self, AutoHttpsError};
-use crate::config::{self, AddressError, Config, Misfit, NetworkAddress};
+use crate::config::{self, AddressError, Config, Misfit, ModuleJson, NetworkAddress};
 use crate::http::{
     Background, HttpMetrics, Listen, ListenError, Part, Protocols, Provision, ProvisionError, Server,
     Template, Unknown, UnknownProtocol,
@@ -108,6 +108,8 @@ pub struct Provisioned {
     pub admin: Settings,
     /// Its certificates and authorities.
     pub tls: Arc<tls::App>,
+    /// What is said of where they are kept.
+    pub storage: Option<ModuleJson>,
     /// All that counts in it.
     pub metrics: Arc<metrics::Registry>,
     /// Work beside the requests, to be begun once the configuration is in force.
@@ -183,6 +185,7 @@ fn build(json: Value, registry: &Registry) -> Result<Provisioned, LoadError> {
         persist: settings.and_then(|settings| settings.persist).unwrap_or(true),
         admin: Settings::new(config.admin.as_ref())?,
         tls,
+        storage: config.storage,
         metrics,
         background,
         closing: ctx.take_closing(),

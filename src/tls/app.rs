@@ -149,6 +149,12 @@ impl App {
         Ok(())
     }
 
+    /// Takes over what the app before has got at handshakes, as far as the same is said of it here. To be called before
+    /// anything is served.
+    pub fn inherit(&self, before: &Self) {
+        self.automation.inherit(&before.automation);
+    }
+
     /// Keeps certificates and authorities renewed, for as long as it is polled. What may block is done
     /// on the runtime's threads for that.
     pub async fn maintain(self: Arc<Self>) {

@@ -229,6 +229,27 @@ fn certificates_outlast_a_restart_and_a_reload() {
 }
 
 #[test]
+fn certificates_got_on_demand_are_at_hand_after_a_reload() {
+    let caddyfile = "{\n\tskip_install_trust\n\thttp_port {HTTP_PORT}\n}\n\
+        https://:{PORT} {\n\ttls internal {\n\t\ton_demand\n\t}\n\trespond hello\n}\n";
+    let gateway = Gateway::start(caddyfile, &[]);
+    let leaf = || gateway.ask(&gateway.client(), "od.test", "od.test").unwrap().leaf;
+    let first = leaf();
+    // What is not in the storage can only have come from before.
+    let stored = gateway.path("caddy/certificates/local/od.test");
+    fs::remove_dir_all(&stored).unwrap();
+    let reload = |caddyfile: &str| {
+        let reload = gateway.reload(caddyfile);
+        assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+    };
+    reload(&caddyfile.replace("respond hello", "respond bye"));
+    assert!(leaf() == first && !stored.exists());
+    // Another policy gets its own.
+    reload(&caddyfile.replace("\t\ton_demand\n", "\t\ton_demand\n\t\tkey_type p384\n"));
+    assert!(leaf() != first && stored.exists());
+}
+
+#[test]
 fn certificates_are_renewed_while_running() {
     let caddyfile =
         INTERNAL.replace("tls internal", "tls {\n\t\tissuer internal {\n\t\t\tlifetime 6s\n\t\t}\n\t}");

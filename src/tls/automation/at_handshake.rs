@@ -18,6 +18,7 @@ use super::super::{Certificate, TlsError};
 use super::retry::WAIT_MAX;
 use super::{Automation, Held, Policy, REVOKED_REST, now};
 use crate::config::subject::qualifies_for_certificate;
+use crate::config::tls::OnDemand;
 
 /// A client waits so long at most.
 const CLIENT_WAIT_MAX: Duration = Duration::from_secs(180);
@@ -39,6 +40,8 @@ const TELL_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Handshakes {
     /// Whether any policy gets certificates at handshakes.
     enabled: bool,
+    /// What the configuration says of the permission.
+    said: Option<OnDemand>,
     permission: Option<Arc<dyn Permission>>,
     capacity: usize,
     /// The thread that gets certificates; none where nothing runs, as when a file is only checked.
@@ -59,12 +62,14 @@ struct State {
 
 impl Handshakes {
     pub(super) fn new(
+        said: Option<OnDemand>,
         permission: Option<Arc<dyn Permission>>,
         capacity: Option<usize>,
         enabled: bool,
     ) -> Self {
         Self {
             enabled,
+            said,
             permission,
             capacity: capacity.unwrap_or(CAPACITY).max(1),
             control: Handle::try_current().ok(),
@@ -96,6 +101,24 @@ impl Automation {
     /// Whether any name gets its certificate when it is asked for.
     pub(in super::super) fn gets_on_demand(&self) -> bool {
         self.handshakes.enabled
+    }
+
+    /// Takes over what the one before has got at handshakes, as far as the same is said of it here and nothing else is
+    /// at hand for the name.
+    pub(in super::super) fn inherit(&self, before: &Self) {
+        if self.handshakes.said != before.handshakes.said {
+            return;
+        }
+        let adopted = |(name, held): (String, Held)| {
+            let (policy, old) = (self.policy_for(&name)?, before.policy_for(&name)?);
+            let is_wanted = policy.on_demand && policy.said == old.said && !self.store.covers(&name);
+            let held = policy.adopted(&held).filter(|_| is_wanted)?;
+            Some((name, held))
+        };
+        let held = before.handshakes.all_held().into_iter().filter_map(adopted);
+        let held: HashMap<String, Held> = held.take(self.handshakes.capacity).collect();
+        self.store.extend_shared(held.values().map(|held| held.certificate.clone()).collect());
+        self.handshakes.lock().held = held;
     }
 
     /// What a handshake for `name` (in lower case) has to wait for, if for anything: a certificate for

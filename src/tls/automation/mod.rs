@@ -91,7 +91,7 @@ impl Default for Automation {
             changed: Notify::new(),
             orders: Semaphore::new(ORDERS_MAX),
             asking: tokio::sync::Mutex::default(),
-            handshakes: Handshakes::new(None, None, false),
+            handshakes: Handshakes::new(None, None, None, false),
         }
     }
 }
@@ -131,7 +131,12 @@ impl Automation {
             policies.push(Arc::new(Policy::provision(&policy, context, modules)?));
         }
         Ok(Self {
-            handshakes: Handshakes::new(permission, capacity, policies.iter().any(|policy| policy.on_demand)),
+            handshakes: Handshakes::new(
+                config.on_demand.clone(),
+                permission,
+                capacity,
+                policies.iter().any(|policy| policy.on_demand),
+            ),
             policies,
             interval: config.renew_interval.positive().unwrap_or(DEFAULT_INTERVAL),
             store: context.store.clone(),

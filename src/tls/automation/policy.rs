@@ -32,6 +32,8 @@ const LOCK_PREFIX: &str = "issue_cert_";
 /// How some names get their certificates; the first policy that matches a name counts.
 #[derive(Debug)]
 pub(super) struct Policy {
+    /// What the configuration says.
+    pub(super) said: AutomationPolicy,
     /// None means all.
     pub(super) subjects: Vec<String>,
     issuers: Vec<Arc<dyn Issuer>>,
@@ -81,6 +83,7 @@ impl Policy {
         let overrides = config.ocsp_overrides.clone();
         let stapling = Stapling::new(storage.clone(), config.disable_ocsp_stapling, overrides);
         Ok(Self {
+            said: config.clone(),
             subjects: config.subjects.iter().map(|subject| server_name(&expand(subject))).collect(),
             issuers: issuers(config, &context, &modules.issuers)?,
             key_type: expand(&config.key_type).parse()?,
@@ -148,6 +151,13 @@ impl Policy {
         issuer.recognize(&certificate)?;
         self.stapling.staple_stored(&certificate);
         Ok(Some(Held { certificate: Arc::new(certificate), info, issuer: issuer.clone() }))
+    }
+
+    /// A certificate that a policy of the same words has got, if its issuer here recognizes it too.
+    pub(super) fn adopted(&self, held: &Held) -> Option<Held> {
+        let issuer = self.issuers.iter().find(|issuer| issuer.key() == held.issuer.key())?;
+        issuer.recognize(&held.certificate).ok()?;
+        Some(Held { issuer: issuer.clone(), ..held.clone() })
     }
 
     /// Issues and stores a certificate if the first issuer needs to wait for nobody. It may block.

@@ -207,3 +207,45 @@ fn managers_alone_do_not_open_the_door_for_issuers() {
         assert!(fixture.held().is_empty());
     });
 }
+
+#[test]
+fn the_next_configuration_has_what_this_one_got_if_it_says_the_same() {
+    let fixture = fixture();
+    block_on(async {
+        let before = on_demand(&fixture, open_to("internal")).unwrap();
+        ask(&before, "ok-next.test").await;
+        let serial = fixture.serial("ok-next.test");
+        let inherited = |json: Value, storage: Option<&tempfile::TempDir>| {
+            let mut next = self::fixture();
+            if let Some(folder) = storage {
+                next.authorities = authorities(folder.path());
+            }
+            let automation = on_demand(&next, json).unwrap();
+            automation.inherit(&before);
+            (next, automation)
+        };
+        let (next, automation) = inherited(open_to("internal"), Some(&fixture.folder));
+        assert_eq!(next.serial("ok-next.test"), serial);
+        let hello = || -> Hello { panic!("nobody needs it") };
+        assert!(automation.at_handshake("ok-next.test", hello).is_none());
+        assert_eq!(automation.to_staple().len(), 1);
+        // Another authority of our own does not know it.
+        assert!(inherited(open_to("internal"), None).0.held().is_empty());
+        for (place, value) in [
+            ("/policies/0/key_type", json!("p384")),
+            ("/policies/0/on_demand", json!(false)),
+            ("/on_demand/ask", json!("http://other")),
+        ] {
+            let mut other = open_to("internal");
+            let (parent, field) = place.rsplit_once('/').unwrap();
+            other.pointer_mut(parent).unwrap()[field] = value;
+            assert!(inherited(other, Some(&fixture.folder)).0.held().is_empty(), "{place}");
+        }
+        // Nor is it needed where one is at hand.
+        let loaded = Fixture { authorities: authorities(fixture.folder.path()), ..self::fixture() };
+        loaded.store.extend([super::super::super::certificate::testing::certificate(&["ok-next.test"], &[])]);
+        on_demand(&loaded, open_to("internal")).unwrap().inherit(&before);
+        assert_eq!(loaded.held().len(), 1);
+        assert_ne!(loaded.serial("ok-next.test"), serial);
+    });
+}
