@@ -26,6 +26,7 @@ mod ocsp;
 mod proxy;
 mod readme;
 mod redis;
+mod redis_servers;
 mod schema;
 mod support;
 mod tickets;

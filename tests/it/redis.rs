@@ -89,7 +89,7 @@ fn spawn(folder: &Path, port: u16, options: &[String]) -> Option<Child> {
     Some(child.unwrap())
 }
 
-fn open(fields: Value) -> Result<SharedStorage, TlsError> {
+pub fn open(fields: Value) -> Result<SharedStorage, TlsError> {
     let json: ModuleJson = serde_json::from_value(fields).unwrap();
     open_storage(&json, &tollgate::modules::registry().tls.storages)
 }

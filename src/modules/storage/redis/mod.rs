@@ -1,4 +1,4 @@
-//! `redis`: a Redis server, which several gateways may share. Written as for the plugin
+//! `redis`: a Redis server, a cluster of them, or a master that sentinels name, which several gateways may share. Written as for the plugin
 //! <https://github.com/pberkel/caddy-storage-redis>, and laid out as by it, so that either finds what
 //! the other has left.
 //!
@@ -10,9 +10,9 @@
 //! }
 //! ```
 
-mod connection;
 mod options;
 mod resp;
+mod servers;
 mod store;
 mod value;
 

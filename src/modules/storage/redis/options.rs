@@ -1,12 +1,13 @@
 //! What the JSON says, checked: where the server is, and what is done with keys and values.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::connection::Server;
+use super::servers::{Address, Login};
 use super::value::{Compression, Format, Key};
 use crate::config::{ModuleJson, Secret, split_host_port};
 use crate::tls::{TlsError, Trust, decode_storage, expand, own_client_config};
@@ -29,10 +30,8 @@ pub(super) struct Json {
     timeout: Option<Loose>,
     username: String,
     password: Secret,
-    #[serde(rename = "sentinel_password")]
-    _sentinel_password: Secret,
-    #[serde(rename = "master_name")]
-    _master_name: String,
+    sentinel_password: Secret,
+    master_name: String,
     key_prefix: Option<String>,
     encryption_key: Secret,
     compression: Option<Loose>,
@@ -58,10 +57,25 @@ enum Loose {
 /// A storage that is to be opened.
 #[derive(Debug)]
 pub(super) struct Options {
-    pub(super) server: Server,
+    pub(super) kind: Kind,
+    /// Of the server, of some of a cluster's, or of sentinels.
+    pub(super) addresses: Vec<Address>,
+    pub(super) login: Arc<Login>,
     pub(super) format: Format,
     /// What all keys begin with, without slashes around it.
     pub(super) prefix: String,
+}
+
+/// What is at the addresses.
+#[derive(Debug)]
+pub(super) enum Kind {
+    One,
+    Cluster,
+    /// Sentinels, who know the server by a name, and let us in so.
+    Failover {
+        master_name: String,
+        sentinels: Arc<Login>,
+    },
 }
 
 impl Options {
@@ -71,27 +85,22 @@ impl Options {
     /// [`TlsError`] for what makes no sense, or can't be had here.
     pub(super) fn read(json: &ModuleJson) -> Result<Self, TlsError> {
         let json: Json = decode_storage(json)?;
-        if !matches!(&*json.client_type, "" | "simple") {
-            return Err(invalid(format!(
-                "client_type '{}' can't be had yet: only one server",
-                json.client_type
-            )));
-        }
-        let (host, port) = json.address()?;
+        let addresses = json.addresses()?;
         let database = text(json.db.as_ref(), "0");
         let database = database.parse().map_err(|_| invalid(format!("invalid db value: {database}")))?;
         let timeout = text(json.timeout.as_ref(), "0");
         let timeout = timeout.parse().map_err(|_| invalid(format!("invalid timeout value: {timeout}")))?;
+        let login = Login {
+            username: expand(&json.username).into_owned(),
+            password: expand(&json.password).into_owned().into(),
+            database,
+            timeout: if timeout == 0 { TIMEOUT } else { Duration::from_secs(timeout) },
+            tls: if json.tls_enabled { Some(json.tls()?) } else { None },
+        };
         Ok(Self {
-            server: Server {
-                host,
-                port,
-                username: expand(&json.username).into_owned(),
-                password: expand(&json.password).into_owned().into(),
-                database,
-                timeout: if timeout == 0 { TIMEOUT } else { Duration::from_secs(timeout) },
-                tls: if json.tls_enabled { Some(json.tls()?) } else { None },
-            },
+            kind: json.kind(&addresses, &login)?,
+            addresses,
+            login: Arc::new(login),
             format: Format { compression: json.compression()?, key: json.key()? },
             prefix: prefix(json.key_prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?,
         })
@@ -99,26 +108,56 @@ impl Options {
 }
 
 impl Json {
-    /// The only server's host and port.
-    fn address(&self) -> Result<(String, u16), TlsError> {
-        let several = || invalid("several servers can't be had yet: only one".into());
-        let port_of = |port: &str| port.parse().map_err(|_| invalid(format!("invalid port value: {port}")));
-        if let [first, rest @ ..] = self.address.as_deref().unwrap_or_default() {
-            let address = expand(first);
-            if !rest.is_empty() {
-                return Err(several());
+    fn kind(&self, addresses: &[Address], login: &Login) -> Result<Kind, TlsError> {
+        match &*self.client_type {
+            "failover" => {
+                let master_name = expand(&self.master_name).into_owned();
+                if master_name.is_empty() {
+                    let problem = "'master_name' is required when using 'failover' client type";
+                    return Err(invalid(problem.into()));
+                }
+                let password = expand(&self.sentinel_password).into_owned().into();
+                let sentinels = Login { username: String::new(), password, database: 0, ..login.clone() };
+                Ok(Kind::Failover { master_name, sentinels: Arc::new(sentinels) })
             }
-            let (host, port) =
-                split_host_port(&address).map_err(|_| invalid(format!("invalid address: {address}")))?;
-            return Ok((host.to_owned(), port_of(port)?));
+            // Several servers are a cluster, as for the plugin.
+            "cluster" | "simple" | "" if self.client_type == "cluster" || addresses.len() > 1 => {
+                if login.database != 0 {
+                    return Err(invalid("a cluster has no databases but 0".into()));
+                }
+                Ok(Kind::Cluster)
+            }
+            "simple" | "" => Ok(Kind::One),
+            other => Err(invalid(format!("unknown client_type '{other}': simple, cluster or failover"))),
         }
-        let only = |said: &Option<Vec<String>>, default: &str| match said.as_deref().unwrap_or_default() {
-            [] => Ok(default.to_owned()),
-            [one] if expand(one).is_empty() => Ok(default.to_owned()),
-            [one] => Ok(expand(one).into_owned()),
-            _ => Err(several()),
+    }
+
+    /// Hosts and ports; there is one at least.
+    fn addresses(&self) -> Result<Vec<Address>, TlsError> {
+        let port_of = |port: &str| port.parse().map_err(|_| invalid(format!("invalid port value: {port}")));
+        let said = self.address.as_deref().unwrap_or_default();
+        if !said.is_empty() {
+            let address = |said: &String| {
+                let address = expand(said);
+                let (host, port) =
+                    split_host_port(&address).map_err(|_| invalid(format!("invalid address: {address}")))?;
+                Ok((host.to_owned(), port_of(port)?))
+            };
+            return said.iter().map(address).collect();
+        }
+        // Where one list is shorter, its last entry goes on.
+        let list = |said: &Option<Vec<String>>, default: &str| -> Vec<String> {
+            let or_default = |said: &String| {
+                let said = expand(said);
+                if said.is_empty() { default.to_owned() } else { said.into_owned() }
+            };
+            let said: Vec<String> = said.iter().flatten().map(or_default).collect();
+            if said.is_empty() { vec![default.to_owned()] } else { said }
         };
-        Ok((only(&self.host, DEFAULT_HOST)?, port_of(&only(&self.port, DEFAULT_PORT)?)?))
+        let (hosts, ports) = (list(&self.host, DEFAULT_HOST), list(&self.port, DEFAULT_PORT));
+        let count = hosts.len().max(ports.len());
+        let nth = |list: &[String], at: usize| list[at.min(list.len() - 1)].clone();
+        (0..count).map(|at| Ok((nth(&hosts, at), port_of(&nth(&ports, at))?))).collect()
     }
 
     fn compression(&self) -> Result<Compression, TlsError> {
@@ -141,7 +180,7 @@ impl Json {
         Key::new(&expand(&self.encryption_key)).ok_or_else(problem).map(Some)
     }
 
-    fn tls(&self) -> Result<std::sync::Arc<rustls::ClientConfig>, TlsError> {
+    fn tls(&self) -> Result<Arc<rustls::ClientConfig>, TlsError> {
         let (pem, path) = (expand(&self.tls_server_certs_pem), expand(&self.tls_server_certs_path));
         if !pem.is_empty() && !path.is_empty() {
             return Err(invalid(
@@ -204,11 +243,34 @@ mod tests {
     fn nothing_said_is_what_the_caddyfile_says_then() {
         for json in [json!({}), Value::Object(defaults())] {
             let options = read(json).unwrap();
-            assert_eq!((&*options.server.host, options.server.port), ("127.0.0.1", 6379));
-            assert_eq!((options.server.database, options.server.timeout), (0, TIMEOUT));
+            assert_eq!(options.addresses, [("127.0.0.1".to_owned(), 6379)]);
+            assert!(matches!(options.kind, Kind::One));
+            assert_eq!((options.login.database, options.login.timeout), (0, TIMEOUT));
             assert_eq!((&*options.prefix, options.format.compression), ("caddy", Compression::None));
-            assert!(options.server.tls.is_none() && options.format.key.is_none());
+            assert!(options.login.tls.is_none() && options.format.key.is_none());
         }
+    }
+
+    #[test]
+    fn several_servers_are_a_cluster_or_sentinels() {
+        let address = |host: &str, port| (host.to_owned(), port);
+        let options = read(json!({"address": ["a:1", "b:2"]})).unwrap();
+        assert!(matches!(options.kind, Kind::Cluster));
+        assert_eq!(options.addresses, [address("a", 1), address("b", 2)]);
+        let options = read(json!({"client_type": "cluster", "host": ["a", "b", ""], "port": ["1"]})).unwrap();
+        assert_eq!(options.addresses, [address("a", 1), address("b", 1), address("127.0.0.1", 1)]);
+        let fields = json!({
+            "client_type": "failover", "master_name": "m", "port": ["1", "2"], "username": "me",
+            "password": "s3cret", "sentinel_password": "0ther", "db": "3",
+        });
+        let options = read(fields).unwrap();
+        assert_eq!(options.addresses, [address("127.0.0.1", 1), address("127.0.0.1", 2)]);
+        let Kind::Failover { master_name, sentinels } = &options.kind else { panic!("{:?}", options.kind) };
+        let of_sentinels = (&*sentinels.username, &*sentinels.password, sentinels.database);
+        assert_eq!((&**master_name, of_sentinels), ("m", ("", "0ther", 0)));
+        assert_eq!((&*options.login.password, options.login.database), ("s3cret", 3));
+        let shown = format!("{options:?}");
+        assert!(!shown.contains("s3cret") && !shown.contains("0ther"), "{shown}");
     }
 
     #[test]
@@ -218,8 +280,8 @@ mod tests {
             "key_prefix": " /a/b/ ", "username": "me", "password": "s3cret",
         }));
         let options = options.unwrap();
-        assert_eq!((&*options.server.host, options.server.port), ("::1", 1234));
-        assert_eq!((options.server.database, options.server.timeout), (3, Duration::from_secs(7)));
+        assert_eq!(options.addresses, [("::1".to_owned(), 1234)]);
+        assert_eq!((options.login.database, options.login.timeout), (3, Duration::from_secs(7)));
         assert_eq!((&*options.prefix, options.format.compression), ("a/b", Compression::Flate));
         assert!(!format!("{options:?}").contains("s3cret"));
     }
@@ -227,13 +289,10 @@ mod tests {
     #[test]
     fn what_makes_no_sense_or_can_not_be_had_is_named() {
         for (json, says) in [
-            (json!({"client_type": "cluster"}), "client_type 'cluster' can't be had yet"),
-            (
-                json!({"client_type": "failover", "master_name": "m"}),
-                "client_type 'failover' can't be had yet",
-            ),
-            (json!({"address": ["a:1", "b:1"]}), "several servers can't be had yet"),
-            (json!({"host": ["a", "b"]}), "several servers can't be had yet"),
+            (json!({"client_type": "clutser"}), "unknown client_type 'clutser'"),
+            (json!({"client_type": "failover"}), "'master_name' is required when using 'failover'"),
+            (json!({"client_type": "cluster", "db": "1"}), "a cluster has no databases but 0"),
+            (json!({"address": ["a:1", "b:1"], "db": 1}), "a cluster has no databases but 0"),
             (json!({"address": ["a"]}), "invalid address: a"),
             (json!({"port": ["x"]}), "invalid port value: x"),
             (json!({"db": "-1"}), "invalid db value: -1"),

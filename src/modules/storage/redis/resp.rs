@@ -9,6 +9,8 @@ const LINE_BYTES_MAX: u64 = 8 * 1024;
 const BULK_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A list does not have more entries.
 const ENTRIES_MAX: usize = 1_000_000;
+/// Lists stand in lists, but not deeper than this.
+const DEPTH_MAX: usize = 6;
 /// Of an error so much is told.
 const ERROR_CHARS_MAX: usize = 200;
 
@@ -20,9 +22,20 @@ pub(super) enum Reply {
     Number(i64),
     /// A value; `None` if there is none.
     Value(Option<Vec<u8>>),
-    List(Vec<Vec<u8>>),
+    List(Vec<Reply>),
     /// It is not done, and why.
     Error(String),
+}
+
+impl Reply {
+    /// The text that it is.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Status(text) => Some(text),
+            Self::Value(Some(value)) => str::from_utf8(value).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// Sends a command.
@@ -45,6 +58,11 @@ pub(super) fn send(out: &mut impl Write, command: &[&[u8]]) -> io::Result<()> {
 /// # Errors
 /// The connection's, or that it is no answer, or too long.
 pub(super) fn receive(from: &mut impl BufRead) -> io::Result<Reply> {
+    receive_within(from, DEPTH_MAX, &mut 0)
+}
+
+/// Receives an answer of no more levels than this, whose lists have no more entries in all.
+fn receive_within(from: &mut impl BufRead, depth: usize, entries: &mut usize) -> io::Result<Reply> {
     let line = line(from)?;
     let (kind, rest) = line.split_at_checked(1).ok_or_else(|| nonsense("an empty line"))?;
     match kind {
@@ -55,14 +73,16 @@ pub(super) fn receive(from: &mut impl BufRead) -> io::Result<Reply> {
         ":" => rest.parse().map(Reply::Number).map_err(|_| nonsense("no number")),
         "$" => Ok(Reply::Value(bulk(from, rest)?)),
         "*" => {
+            let depth = depth.checked_sub(1).ok_or_else(|| nonsense("too many lists within lists"))?;
             let count = length(rest, ENTRIES_MAX)?.unwrap_or(0);
-            let mut entries = Vec::new();
-            for _ in 0..count {
-                let header = self::line(from)?;
-                let rest = header.strip_prefix('$').ok_or_else(|| nonsense("a list within a list"))?;
-                entries.push(bulk(from, rest)?.unwrap_or_default());
+            *entries += count;
+            if *entries > ENTRIES_MAX {
+                return Err(nonsense("too many entries"));
             }
-            Ok(Reply::List(entries))
+            (0..count)
+                .map(|_| receive_within(from, depth, entries))
+                .collect::<io::Result<_>>()
+                .map(Reply::List)
         }
         _ => Err(nonsense("an unknown kind of answer")),
     }
@@ -127,7 +147,10 @@ mod tests {
         assert_eq!(read(":-7\r\n"), Ok(Reply::Number(-7)));
         assert_eq!(read("$3\r\na\r\n\r\n"), Ok(Reply::Value(Some(b"a\r\n".to_vec()))));
         assert_eq!(read("$-1\r\n"), Ok(Reply::Value(None)));
-        assert_eq!(read("*2\r\n$1\r\na\r\n$0\r\n\r\n"), Ok(Reply::List(vec![b"a".to_vec(), Vec::new()])));
+        let value = |value: &str| Reply::Value(Some(value.into()));
+        assert_eq!(read("*2\r\n$1\r\na\r\n$0\r\n\r\n"), Ok(Reply::List(vec![value("a"), value("")])));
+        let nested = Reply::List(vec![Reply::List(vec![Reply::Number(1), Reply::Value(None)]), value("a")]);
+        assert_eq!(read("*2\r\n*2\r\n:1\r\n$-1\r\n$1\r\na\r\n"), Ok(nested));
         assert_eq!(read("*-1\r\n"), Ok(Reply::List(Vec::new())));
         assert_eq!(read("-ERR \u{1b}x\r\n"), Ok(Reply::Error("ERR \\u{1b}x".into())));
     }
@@ -145,8 +168,8 @@ mod tests {
             "$-2\r\n",
             "$3\r\nab\r\n",
             "$1\r\nabc",
-            "*1\r\n*0\r\n",
-            "*1\r\n:1\r\n",
+            "*2\r\n:1\r\n",
+            "*2\r\n*999999\r\n",
             "$99999999999\r\n",
             "*1000001\r\n",
             "HTTP/1.1 400 Bad Request\r\n",
@@ -154,5 +177,6 @@ mod tests {
             assert!(read(text).is_err(), "{text:?}");
         }
         assert!(read(&format!("+{}\r\n", "x".repeat(9000))).is_err());
+        assert!(read(&"*1\r\n".repeat(100_000)).is_err());
     }
 }

@@ -1,6 +1,10 @@
 //! The storage on a server, in the plugin's layout. A value stands under the prefix and its key. Each
 //! folder of keys is a sorted set under its own path, of the names in it, those of folders with a slash
 //! behind them; so all keys can be listed without looking at those of others.
+//!
+//! One server does what belongs together at once. Those of a cluster can't, so there each step is such that, whoever comes
+//! in between, what is stored is listed in the end: what is stored is listed from below, and what is removed from a list is
+//! put back if it is there nevertheless.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -8,9 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use super::connection::{Connections, RedisError};
 use super::options::Options;
 use super::resp::Reply;
+use super::servers::{RedisError, Servers};
 use super::value::{self, Format, ValueError};
 use crate::config::ModuleJson;
 use crate::tls::{Lock, SharedStorage, Storage, TlsError};
@@ -51,22 +55,28 @@ return redis.call('DEL', KEYS[1])";
 
 #[derive(Debug)]
 struct RedisStorage {
-    connections: Arc<Connections>,
+    servers: Arc<Servers>,
     format: Format,
     prefix: String,
 }
 
 /// Opens the storage that a module's JSON describes, if the server is there and lets us in.
 pub(super) fn open(json: &ModuleJson) -> Result<SharedStorage, TlsError> {
-    let Options { server, format, prefix } = Options::read(json)?;
-    let connections = Arc::new(Connections::new(server));
+    let options = Options::read(json)?;
     let failed = |error: RedisError| TlsError::Invalid(format!("caddy.storage.redis: {error}"));
-    connections.run(&[b"PING"]).map_err(failed)?;
-    Ok(Arc::new(RedisStorage { connections, format, prefix }))
+    let servers = Arc::new(Servers::open(&options).map_err(failed)?);
+    let Options { format, prefix, .. } = options;
+    Ok(Arc::new(RedisStorage { servers, format, prefix }))
 }
 
 fn failed(key: &str, error: RedisError) -> TlsError {
     TlsError::Storage { key: key.to_owned(), problem: error.to_string() }
+}
+
+/// The error that an answer is of another kind than the command's are.
+fn wrong_kind(key: &str) -> TlsError {
+    let problem = "Redis: an answer of another kind than was asked for".to_owned();
+    TlsError::Storage { key: key.to_owned(), problem }
 }
 
 fn unreadable(key: &str, error: ValueError) -> TlsError {
@@ -107,9 +117,10 @@ impl RedisStorage {
 
     /// What is stored, as it is.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TlsError> {
-        match self.connections.run(&[b"GET", self.path(key).as_bytes()]) {
+        let path = self.path(key);
+        match self.servers.run(&path, &[b"GET", path.as_bytes()]) {
             Ok(Reply::Value(value)) => Ok(value),
-            Ok(_) => Err(failed(key, self.connections.wrong_kind())),
+            Ok(_) => Err(wrong_kind(key)),
             // A folder is no value.
             Err(RedisError::Said(_, said)) if said.starts_with("WRONGTYPE") => Ok(None),
             Err(error) => Err(failed(key, error)),
@@ -118,9 +129,13 @@ impl RedisStorage {
 
     /// The names in a folder.
     fn names(&self, folder: &str) -> Result<Vec<Vec<u8>>, TlsError> {
-        match self.connections.run(&[b"ZRANGE", self.path(folder).as_bytes(), b"0", b"-1"]) {
-            Ok(Reply::List(names)) => Ok(names),
-            Ok(_) => Err(failed(folder, self.connections.wrong_kind())),
+        let path = self.path(folder);
+        match self.servers.run(&path, &[b"ZRANGE", path.as_bytes(), b"0", b"-1"]) {
+            Ok(Reply::List(names)) => {
+                let name = |name| if let Reply::Value(name) = name { name } else { None };
+                Ok(names.into_iter().filter_map(name).collect())
+            }
+            Ok(_) => Err(wrong_kind(folder)),
             Err(RedisError::Said(_, said)) if said.starts_with("WRONGTYPE") => Ok(Vec::new()),
             Err(error) => Err(failed(folder, error)),
         }
@@ -130,20 +145,66 @@ impl RedisStorage {
     fn remove(&self, key: &str) -> Result<(), TlsError> {
         let path = self.path(key);
         let folders = folders(&path);
+        if self.servers.divide_keys() {
+            return self.remove_in_steps(&path, &folders).map_err(|error| failed(key, error));
+        }
         let keys: Vec<&str> =
             std::iter::once(&*path).chain(folders.iter().map(|(folder, _)| *folder)).collect();
         let names: Vec<&[u8]> = folders.iter().map(|(_, name)| name.as_bytes()).collect();
-        script(&self.connections, DELETE, &keys, &names).map_err(|error| failed(key, error))?;
+        script(&self.servers, DELETE, &keys, &names).map_err(|error| failed(key, error))?;
         Ok(())
+    }
+
+    /// What [`STORE`] does, where it can't be done at once.
+    fn store_in_steps(
+        &self,
+        path: &str,
+        stored: &[u8],
+        folders: &[(&str, String)],
+        time: &str,
+    ) -> Result<(), RedisError> {
+        self.servers.run(path, &[b"SET", path.as_bytes(), stored])?;
+        // All of them, also those that are there: somebody may be about to remove them.
+        for (folder, name) in folders {
+            self.list(folder, name, time)?;
+        }
+        Ok(())
+    }
+
+    /// What [`DELETE`] does, where it can't be done at once.
+    fn remove_in_steps(&self, path: &str, folders: &[(&str, String)]) -> Result<(), RedisError> {
+        self.servers.run(path, &[b"DEL", path.as_bytes()])?;
+        let mut below = path;
+        for (folder, name) in folders {
+            if self.exists(below)? {
+                break;
+            }
+            self.servers.run(folder, &[b"ZREM", folder.as_bytes(), name.as_bytes()])?;
+            if self.exists(below)? {
+                // Somebody has stored something there in between, and may have listed it before it was removed.
+                self.list(folder, name, &Timestamp::now().as_second().to_string())?;
+                break;
+            }
+            below = folder;
+        }
+        Ok(())
+    }
+
+    fn list(&self, folder: &str, name: &str, time: &str) -> Result<Reply, RedisError> {
+        self.servers.run(folder, &[b"ZADD", folder.as_bytes(), time.as_bytes(), name.as_bytes()])
+    }
+
+    fn exists(&self, path: &str) -> Result<bool, RedisError> {
+        Ok(self.servers.run(path, &[b"EXISTS", path.as_bytes()])? != Reply::Number(0))
     }
 }
 
-fn script(connections: &Connections, text: &str, keys: &[&str], args: &[&[u8]]) -> Result<Reply, RedisError> {
+fn script(servers: &Servers, text: &str, keys: &[&str], args: &[&[u8]]) -> Result<Reply, RedisError> {
     let count = keys.len().to_string();
     let mut command: Vec<&[u8]> = vec![b"EVAL", text.as_bytes(), count.as_bytes()];
     command.extend(keys.iter().map(|key| key.as_bytes()));
     command.extend(args);
-    connections.run(&command)
+    servers.run(keys.first().copied().unwrap_or_default(), &command)
 }
 
 impl Storage for RedisStorage {
@@ -157,12 +218,16 @@ impl Storage for RedisStorage {
         let stored = self.format.encode(value, now).map_err(|error| unreadable(key, error))?;
         let path = self.path(key);
         let folders = folders(&path);
+        let time = now.as_second().to_string();
+        if self.servers.divide_keys() {
+            let done = self.store_in_steps(&path, &stored, &folders, &time);
+            return done.map_err(|error| failed(key, error));
+        }
         let keys: Vec<&str> =
             std::iter::once(&*path).chain(folders.iter().map(|(folder, _)| *folder)).collect();
-        let time = now.as_second().to_string();
         let names = folders.iter().map(|(_, name)| name.as_bytes());
         let args: Vec<&[u8]> = [&*stored, time.as_bytes()].into_iter().chain(names).collect();
-        script(&self.connections, STORE, &keys, &args).map_err(|error| failed(key, error))?;
+        script(&self.servers, STORE, &keys, &args).map_err(|error| failed(key, error))?;
         Ok(())
     }
 
@@ -219,12 +284,10 @@ impl Storage for RedisStorage {
         let ttl = LOCK_TTL.as_millis().to_string();
         // If its answer is lost, the lock is nobody's until it expires.
         let set = [b"SET", path.as_bytes(), token.as_bytes(), b"NX", b"PX", ttl.as_bytes()];
-        match self.connections.run(&set).map_err(|error| failed(name, error))? {
-            Reply::Status(_) => {
-                Ok(Some(Box::new(RedisLock { connections: self.connections.clone(), path, token })))
-            }
+        match self.servers.run(&path, &set).map_err(|error| failed(name, error))? {
+            Reply::Status(_) => Ok(Some(Box::new(RedisLock { servers: self.servers.clone(), path, token }))),
             Reply::Value(None) => Ok(None),
-            _ => Err(failed(name, self.connections.wrong_kind())),
+            _ => Err(wrong_kind(name)),
         }
     }
 }
@@ -232,7 +295,7 @@ impl Storage for RedisStorage {
 /// A lock that is ours as long as its token stands under its path.
 #[derive(Debug)]
 struct RedisLock {
-    connections: Arc<Connections>,
+    servers: Arc<Servers>,
     path: String,
     token: String,
 }
@@ -241,7 +304,7 @@ impl Lock for RedisLock {
     fn refresh(&mut self) -> Result<(), TlsError> {
         let ttl = LOCK_TTL.as_millis().to_string();
         let refreshed =
-            script(&self.connections, REFRESH, &[&self.path], &[self.token.as_bytes(), ttl.as_bytes()]);
+            script(&self.servers, REFRESH, &[&self.path], &[self.token.as_bytes(), ttl.as_bytes()]);
         match refreshed.map_err(|error| failed(&self.path, error))? {
             Reply::Number(1) => Ok(()),
             _ => Err(TlsError::Storage { key: self.path.clone(), problem: "the lock is lost".into() }),
@@ -252,7 +315,7 @@ impl Lock for RedisLock {
 impl Drop for RedisLock {
     fn drop(&mut self) {
         // A lock that stays expires in a while.
-        _ = script(&self.connections, RELEASE, &[&self.path], &[self.token.as_bytes()]);
+        _ = script(&self.servers, RELEASE, &[&self.path], &[self.token.as_bytes()]);
     }
 }
 

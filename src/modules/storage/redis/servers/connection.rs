@@ -1,4 +1,4 @@
-//! Connections to the Redis server, each command with a deadline. All of it blocks.
+//! Connections to one Redis server, each command with a deadline. All of it blocks.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -8,40 +8,49 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::resp::{self, Reply};
+use super::Address;
 use crate::config::{Secret, join_host_port};
+use crate::modules::storage::redis::resp::{self, Reply};
 
 /// So many connections that nobody uses are kept. As many are open as threads use the storage.
 const IDLE_MAX: usize = 4;
 
-/// Where the server is, and how it lets us in.
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) host: String,
-    pub(super) port: u16,
+/// How servers let us in.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Login {
     /// Empty for none.
-    pub(super) username: String,
+    pub(in super::super) username: String,
     /// Empty for none.
-    pub(super) password: Secret,
+    pub(in super::super) password: Secret,
     /// The number of the database.
-    pub(super) database: u32,
+    pub(in super::super) database: u32,
     /// For each command, and for connecting.
-    pub(super) timeout: Duration,
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(in super::super) timeout: Duration,
+    pub(in super::super) tls: Option<Arc<ClientConfig>>,
+}
+
+/// One server.
+#[derive(Debug)]
+struct Server {
+    host: String,
+    port: u16,
+    login: Arc<Login>,
 }
 
 /// The connections to one server.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(in super::super) struct Connections {
     server: Server,
     idle: Mutex<Vec<Connection>>,
 }
 
 /// Why a command was not done, or may not have been.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RedisError {
+#[derive(Clone, Debug, thiserror::Error)]
+pub(in super::super) enum RedisError {
     #[error("Redis at {0}: {1}")]
-    Io(String, io::Error),
+    Io(String, Arc<io::Error>),
+    #[error("Redis: {0}")]
+    Nobody(String),
     #[error("Redis at {0} says: {1}")]
     Said(String, String),
     #[error("Redis at {0}: an answer of another kind than was asked for")]
@@ -63,8 +72,12 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connections {
-    pub(super) fn new(server: Server) -> Self {
-        Self { server, idle: Mutex::default() }
+    pub(super) fn new((host, port): Address, login: Arc<Login>) -> Self {
+        Self { server: Server { host, port, login }, idle: Mutex::default() }
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.server.host
     }
 
     /// Runs a command. One that has no answer on a connection that was kept is sent again on a new one,
@@ -74,13 +87,13 @@ impl Connections {
     /// [`RedisError`].
     pub(super) fn run(&self, command: &[&[u8]]) -> Result<Reply, RedisError> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let again = kept.and_then(|mut kept| Some((kept.run(command, self.server.timeout).ok()?, kept)));
+        let timeout = self.server.login.timeout;
+        let again = kept.and_then(|mut kept| Some((kept.run(command, timeout).ok()?, kept)));
         let (reply, connection) = match again {
             Some(done) => done,
             None => {
                 let mut new = self.server.connect()?;
-                let reply =
-                    new.run(command, self.server.timeout).map_err(|error| self.server.failed(error))?;
+                let reply = new.run(command, timeout).map_err(|error| self.server.failed(error))?;
                 (reply, new)
             }
         };
@@ -88,6 +101,20 @@ impl Connections {
         if idle.len() < IDLE_MAX {
             idle.push(connection);
         }
+        self.done(reply)
+    }
+
+    /// Runs a command whose keys this server is about to get from another one of its cluster.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub(super) fn run_asking(&self, command: &[&[u8]]) -> Result<Reply, RedisError> {
+        let (mut new, timeout) = (self.server.connect()?, self.server.login.timeout);
+        let asked = new.run(&[b"ASKING"], timeout).and_then(|_| new.run(command, timeout));
+        self.done(asked.map_err(|error| self.server.failed(error))?)
+    }
+
+    fn done(&self, reply: Reply) -> Result<Reply, RedisError> {
         match reply {
             Reply::Error(said) => Err(RedisError::Said(self.server.address(), said)),
             reply => Ok(reply),
@@ -114,24 +141,25 @@ impl Server {
     }
 
     fn failed(&self, error: io::Error) -> RedisError {
-        RedisError::Io(self.address(), error)
+        RedisError::Io(self.address(), Arc::new(error))
     }
 
     fn connect(&self) -> Result<Connection, RedisError> {
-        let deadline = Instant::now() + self.timeout;
+        let login = &*self.login;
+        let deadline = Instant::now() + login.timeout;
         let stream = self.open(deadline).map_err(|error| self.failed(error))?;
         let mut connection = Connection(BufReader::new(stream));
-        let database = self.database.to_string();
+        let database = login.database.to_string();
         let mut commands: Vec<Vec<&[u8]>> = Vec::new();
-        if !self.password.is_empty() {
-            let credentials = [&b"AUTH"[..], self.username.as_bytes(), self.password.as_bytes()];
+        if !login.password.is_empty() {
+            let credentials = [&b"AUTH"[..], login.username.as_bytes(), login.password.as_bytes()];
             commands.push(credentials.into_iter().filter(|word| !word.is_empty()).collect());
         }
-        if self.database != 0 {
+        if login.database != 0 {
             commands.push(vec![b"SELECT", database.as_bytes()]);
         }
         for command in commands {
-            let reply = connection.run(&command, self.timeout).map_err(|error| self.failed(error))?;
+            let reply = connection.run(&command, login.timeout).map_err(|error| self.failed(error))?;
             if let Reply::Error(said) = reply {
                 // Some say what was sent, and that may be the password; their first word is a code.
                 let code = said.split(' ').next().unwrap_or_default().to_owned();
@@ -150,7 +178,7 @@ impl Server {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     let stream = Timed { stream, deadline };
-                    let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+                    let Some(tls) = &self.login.tls else { return Ok(Box::new(stream)) };
                     let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
                     let session = ClientConnection::new(tls.clone(), name).map_err(io::Error::other)?;
                     return Ok(Box::new(StreamOwned::new(session, stream)));
