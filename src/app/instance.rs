@@ -236,7 +236,11 @@ impl Instance {
         };
         tls.staple().await;
         if let Some(before) = self.tls().filter(|_| storage == running.generation.storage) {
-            tls.inherit(&before);
+            let next = tls.clone();
+            // It verifies what it takes over.
+            tokio::task::spawn_blocking(move || next.inherit(&before))
+                .await
+                .map_err(|_| LoadError::BrokeOff)?;
         }
         engine.apply(listens).await.map_err(LoadError::from)?;
         // Nothing can fail from here on.

@@ -383,6 +383,18 @@ mod tests {
         assert!(error.contains("warp_drive") && error.contains("server a"), "{error}");
         assert!(refused(json!({"admin": {"remote": {}}})).contains("not supported"));
         assert!(refused(json!({"apps": {"http": {"metrics": {"otlp": true}}}})).contains("metrics"));
+        for (cname, says) in [
+            (json!({"resolvers": ["127.0.0.1"]}), "cname_validation without a provider"),
+            (json!({"provider": {"name": "cloudflare"}, "override_domain": "a.test"}), "override_domain"),
+        ] {
+            let issuer = json!({"module": "zerossl", "api_key": "k", "cname_validation": cname});
+            let policies = json!([{"issuers": [issuer]}]);
+            let error = refused(json!({"apps": {"tls": {"automation": {"policies": policies}}}}));
+            assert!(
+                error.contains("automation policy 0: issuer zerossl: ") && error.contains(says),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ const HOST: &str = "local-tailscaled.sock";
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 /// It may have to get a certificate itself first.
 const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(60);
-/// So many questions are asked at once, of all configurations: strangers cause them.
+/// So many questions are asked at once, of all configurations: strangers cause them. Others wait.
 const QUESTIONS_MAX: usize = 32;
 static QUESTIONS: Semaphore = Semaphore::const_new(QUESTIONS_MAX);
 /// Of what it says against it, so much is told.

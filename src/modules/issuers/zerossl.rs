@@ -101,8 +101,7 @@ fn parse(reader: &mut SubmoduleReader<'_>) -> Result<Value, Error> {
 fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn Issuer>, TlsError> {
     let ZeroSsl { api_key, validity_days, listen_host, alternate_http_port, cname_validation } =
         json.decode(ISSUER_TAG)?;
-    let client = Client::new(context.client_config(&[])?);
-    let dns = match &cname_validation {
+    match &cname_validation {
         Some(DnsChallenge { provider: None, .. }) => {
             let problem = "cname_validation without a provider, so that files would be shown: name one with 'dns <provider>'";
             return Err(TlsError::Invalid(problem.into()));
@@ -112,6 +111,10 @@ fn provision(json: &ModuleJson, context: &IssuerContext<'_>) -> Result<Arc<dyn I
                 "cname_validation: ZeroSSL says where the name is put, so override_domain has no meaning";
             return Err(TlsError::Invalid(problem.into()));
         }
+        _ => {}
+    }
+    let client = Client::new(context.client_config(&[])?);
+    let dns = match &cname_validation {
         Some(dns) => {
             let types = dns_providers::types();
             // Resolvers of the whole configuration are not for it, as in Caddy.

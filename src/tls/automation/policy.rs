@@ -32,7 +32,7 @@ const LOCK_PREFIX: &str = "issue_cert_";
 /// How some names get their certificates; the first policy that matches a name counts.
 #[derive(Debug)]
 pub(super) struct Policy {
-    /// What the configuration says.
+    /// What the configuration says of its names, without these.
     pub(super) said: AutomationPolicy,
     /// None means all.
     pub(super) subjects: Vec<String>,
@@ -83,7 +83,7 @@ impl Policy {
         let overrides = config.ocsp_overrides.clone();
         let stapling = Stapling::new(storage.clone(), config.disable_ocsp_stapling, overrides);
         Ok(Self {
-            said: config.clone(),
+            said: AutomationPolicy { subjects: Vec::new(), ..config.clone() },
             subjects: config.subjects.iter().map(|subject| server_name(&expand(subject))).collect(),
             issuers: issuers(config, &context, &modules.issuers)?,
             key_type: expand(&config.key_type).parse()?,

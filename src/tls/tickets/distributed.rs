@@ -142,7 +142,7 @@ impl Ring {
 
     /// A ring of these keys, which others change.
     pub(super) fn of_shared(schedule: Schedule, shared: &SharedKeys) -> Result<Self, TlsError> {
-        let ring = Self::new(Schedule { interval: None, ..schedule })?;
+        let ring = Self { is_shared: true, ..Self::new(schedule)? };
         ring.take(shared)?;
         Ok(ring)
     }
@@ -181,9 +181,11 @@ mod tests {
         assert_eq!(second.next_rotation, begin + 2 * HOUR);
         let same = one.look(begin + HOUR + HOUR / 2).unwrap();
         assert!(second.secrets == same.secrets && second.secrets[1] == first.secrets[0]);
-        // The old one still decrypts, and the new one encrypts.
+        // The old one still decrypts, and the new one encrypts. The ring itself makes none.
         let one = ring(&first);
         one.take(&same).unwrap();
+        one.rotate(std::time::Instant::now() + 2 * HOUR);
+        assert_eq!((one.keys.load().len(), one.lifetime()), (2, 3 * 3600));
         assert!(one.decrypt(&ticket).is_some());
         let ticket = one.encrypt(b"session").unwrap();
         assert!(ring(&first).decrypt(&ticket).is_none() && ring(&second).decrypt(&ticket).is_some());

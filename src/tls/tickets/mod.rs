@@ -132,6 +132,8 @@ impl Tickets {
 /// Keys, of which the newest encrypts.
 pub(super) struct Ring {
     schedule: Schedule,
+    /// Whether others change the keys.
+    is_shared: bool,
     /// Newest first; never empty.
     keys: ArcSwap<Vec<Arc<Key>>>,
     /// When the newest was made.
@@ -194,12 +196,12 @@ impl KeyType for Bytes {
 impl Ring {
     fn new(schedule: Schedule) -> Result<Self, TlsError> {
         let keys = ArcSwap::from_pointee(vec![Key::new()?]);
-        Ok(Self { schedule, keys, changed: Mutex::new(Instant::now()) })
+        Ok(Self { schedule, is_shared: false, keys, changed: Mutex::new(Instant::now()) })
     }
 
     /// Puts a new key in front if it is time for that.
     fn rotate(&self, now: Instant) {
-        let Some(interval) = self.schedule.interval else { return };
+        let Some(interval) = self.schedule.interval.filter(|_| !self.is_shared) else { return };
         // Somebody else may be at it, or has the lock for a moment: the keys of now do.
         let Ok(mut changed) = self.changed.try_lock() else { return };
         if now.saturating_duration_since(*changed) < interval {

@@ -229,6 +229,10 @@ fn the_next_configuration_has_what_this_one_got_if_it_says_the_same() {
         let hello = || -> Hello { panic!("nobody needs it") };
         assert!(automation.at_handshake("ok-next.test", hello).is_none());
         assert_eq!(automation.to_staple().len(), 1);
+        // That it has other names besides changes nothing.
+        let mut more = open_to("internal");
+        more["policies"][0]["subjects"] = json!(["*.test", "a.example.com"]);
+        assert_eq!(inherited(more, Some(&fixture.folder)).0.held(), ["ok-next.test"]);
         // Another authority of our own does not know it.
         assert!(inherited(open_to("internal"), None).0.held().is_empty());
         for (place, value) in [

@@ -41,7 +41,7 @@ impl Failover {
             let done = master.as_ref().map_err(RedisError::clone).and_then(|master| master.run(command));
             match done {
                 // It may not be it any more.
-                Err(error) if passes(&error) || master.is_err() => {
+                Err(error) if passes(&error) || matches!(error, RedisError::Nobody(_)) => {
                     *self.master.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     if !may_try_again(begin, &self.login) {
                         return Err(error);
