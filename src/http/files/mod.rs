@@ -2,6 +2,7 @@
 
 mod body;
 mod glob;
+mod kept;
 mod open;
 mod types;
 
@@ -12,7 +13,8 @@ use std::path::Path;
 
 pub use body::{FileBody, Piece};
 pub use glob::{Glob, escape, expand};
-pub use open::{Info, Kind, Modified, Wait, open, read_all, read_at, stat};
+pub use kept::{find_kept, keep};
+pub use open::{Identity, Info, Kind, Modified, Wait, open, read_all, read_at, stat};
 pub use types::{by_extension, load as load_types};
 
 use super::{Exchange, Part, Template, target};

@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 /// When a file was changed last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Modified {
     /// Seconds since 1970.
     pub seconds: i64,
@@ -45,7 +45,7 @@ pub struct Modified {
 }
 
 /// What is known of a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// What it is.
     pub kind: Kind,
@@ -53,6 +53,17 @@ pub struct Info {
     pub bytes: u64,
     /// When it was changed last.
     pub modified: Modified,
+    /// Which file it is.
+    pub identity: Identity,
+}
+
+/// Which file something is, and in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The file system, and the number there.
+    pub inode: ((u32, u32), u64),
+    /// When anything about it was changed last, its name and its mode included.
+    pub changed: Modified,
 }
 
 /// How files are opened: a pipe without a writer opens at once, and a terminal does not become ours.
@@ -93,14 +104,30 @@ pub fn stat(path: &[u8]) -> io::Result<Info> {
     Ok(info(&found))
 }
 
+/// The same as far as the kernel knows it by itself, which for a path that was asked for a moment ago needs
+/// no disk.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn stat_now(path: &[u8]) -> io::Result<Info> {
+    let found = rustix::fs::statx(CWD, as_path(path), AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?;
+    Ok(info(&found))
+}
+
 fn info(found: &rustix::fs::Statx) -> Info {
     let kind = match FileType::from_raw_mode(found.stx_mode.into()) {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Folder,
         _ => Kind::Other,
     };
-    let modified = Modified { seconds: found.stx_mtime.tv_sec, nanos: found.stx_mtime.tv_nsec };
-    Info { kind, bytes: found.stx_size, modified }
+    let time = |time: &rustix::fs::StatxTimestamp| Modified { seconds: time.tv_sec, nanos: time.tv_nsec };
+    let inode = ((found.stx_dev_major, found.stx_dev_minor), found.stx_ino);
+    Info {
+        kind,
+        bytes: found.stx_size,
+        modified: time(&found.stx_mtime),
+        identity: Identity { inode, changed: time(&found.stx_ctime) },
+    }
 }
 
 /// Reads some of a file from `at` on; nothing at its end.

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     HeaderName, HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -9,9 +10,9 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode};
 
 use super::conditional::{Validators, Verdict, judge, useful};
-use super::find::{Opened, SMALL_BYTES_MAX};
+use super::find::{Handle, Opened, SMALL_BYTES_MAX};
 use super::ranges::{self, Range, RangeError};
-use crate::http::files::{FileBody, Info, Modified, Piece, Wait, by_extension, read_all};
+use crate::http::files::{FileBody, Info, Modified, Piece, Wait, by_extension, keep, read_all};
 use crate::http::{Body, Exchange, Response, Untyped, header_value};
 
 /// A file on its way.
@@ -170,22 +171,48 @@ fn content(method: &Method, headers: &mut HeaderMap, opened: Opened, ranges: &[R
 fn body(opened: Opened, pieces: Vec<Piece>) -> Body {
     let size = opened.info.bytes;
     let is_whole = matches!(*pieces, [Piece::File(0, to)] if to == size);
+    let file = match opened.handle {
+        Handle::Open(file) => file,
+        Handle::Kept(content) if is_whole => return Body::from(content),
+        Handle::Kept(content) => return Body::from(cut(&content, &pieces)),
+    };
     if is_whole && size <= SMALL_BYTES_MAX {
-        let content = opened.content.or_else(|| read_all(&opened.file, size as usize, Wait::Never).ok());
-        if let Some(content) = content {
+        if let Some(content) = opened.content {
+            return Body::from(content);
+        }
+        if let Ok(content) = read_all(&file, size as usize, Wait::Never) {
+            let content = Bytes::from(content);
+            keep(&opened.path, &file, &opened.info, &content);
             return Body::from(content);
         }
     }
-    Body::stream(FileBody::new(opened.file, pieces))
+    Body::stream(FileBody::new(file, pieces))
+}
+
+/// These pieces of what a small file contains.
+fn cut(content: &Bytes, pieces: &[Piece]) -> Bytes {
+    let part = |piece: &Piece| match piece {
+        Piece::Bytes(bytes) => bytes.clone(),
+        Piece::File(from, to) => {
+            // The pieces were made for a file of this size, which a `usize` holds.
+            let (from, to) = (*from as usize, *to as usize);
+            content.get(from..to).map_or_else(Bytes::new, |part| content.slice_ref(part))
+        }
+    };
+    match pieces {
+        [piece] => part(piece),
+        pieces => pieces.iter().map(part).collect::<Vec<_>>().concat().into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::files::Kind;
+    use crate::http::files::{Identity, Kind};
 
     fn tag(seconds: i64, nanos: u32, bytes: u64) -> Option<String> {
-        let info = Info { kind: Kind::File, bytes, modified: Modified { seconds, nanos } };
+        let modified = Modified { seconds, nanos };
+        let info = Info { kind: Kind::File, bytes, modified, identity: Identity::default() };
         etag(&info).map(|tag| tag.to_str().unwrap().to_owned())
     }
 

@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::io;
 
+use bytes::Bytes;
+
 use super::hide::{Hide, Pattern};
 use super::precompressed::{Accepted, Format};
-use crate::http::files::{Info, Kind, Wait, join, open, read_all, stat};
+use crate::http::files::{Info, Kind, Wait, find_kept, join, open, read_all, stat};
 
 /// A file that is not longer than this is read at once, and closed.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 * 1024;
@@ -58,9 +60,19 @@ pub(super) struct FoundFile {
     pub(super) opened: io::Result<Opened>,
 }
 
+/// A file that can be read.
+pub(super) enum Handle {
+    /// It is open.
+    Open(File),
+    /// What it contains is at hand.
+    Kept(Bytes),
+}
+
 /// The file that is sent, which may be a compressed one.
 pub(super) struct Opened {
-    pub(super) file: File,
+    /// Its own path.
+    pub(super) path: Vec<u8>,
+    pub(super) handle: Handle,
     pub(super) info: Info,
     pub(super) format: Option<Format>,
     /// All of it, if it was read at once.
@@ -107,21 +119,24 @@ fn folder(rules: &Rules, asked: &Asked, path: &[u8]) -> Found {
 struct Seen {
     path: Vec<u8>,
     info: Info,
-    opened: Option<File>,
+    opened: Option<Handle>,
     is_index: bool,
 }
 
 /// What is at a path. On a worker a single call opens it too; any error that is not plain there means
 /// another look on the blocking pool, where looking and opening fail in their own ways.
-fn look(path: &[u8], wait: Wait) -> io::Result<(Info, Option<File>)> {
+fn look(path: &[u8], wait: Wait) -> io::Result<(Info, Option<Handle>)> {
     if path.contains(&0) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     if wait == Wait::AsNeeded {
         return Ok((stat(path)?, None));
     }
+    if let Some((info, content)) = find_kept(path) {
+        return Ok((info, Some(Handle::Kept(content))));
+    }
     match open(path, wait) {
-        Ok((file, info)) => Ok((info, Some(file))),
+        Ok((file, info)) => Ok((info, Some(Handle::Open(file)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
         Err(_) => Err(io::ErrorKind::WouldBlock.into()),
     }
@@ -153,13 +168,13 @@ fn open_best(
     rules: &Rules,
     asked: &Asked,
     path: &[u8],
-    opened: Option<(File, Info)>,
+    opened: Option<(Handle, Info)>,
     wait: Wait,
 ) -> io::Result<Opened> {
     for format in &asked.accepted {
         let path = [path, format.suffix().as_bytes()].concat();
         match open_file(&path, wait) {
-            Ok((file, info)) => return finish(rules, asked, &path, (file, info), Some(*format), wait),
+            Ok(opened) => return finish(rules, asked, &path, opened, Some(*format), wait),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhausted(&error) => {
                 return Err(error);
             }
@@ -174,9 +189,14 @@ fn open_best(
 }
 
 /// Opens a regular file.
-fn open_file(path: &[u8], wait: Wait) -> io::Result<(File, Info)> {
+fn open_file(path: &[u8], wait: Wait) -> io::Result<(Handle, Info)> {
+    if wait == Wait::Never
+        && let Some((info, content)) = find_kept(path)
+    {
+        return Ok((Handle::Kept(content), info));
+    }
     match open(path, wait) {
-        Ok((file, info)) if info.kind == Kind::File => Ok((file, info)),
+        Ok((file, info)) if info.kind == Kind::File => Ok((Handle::Open(file), info)),
         Ok(_) => Err(io::ErrorKind::NotFound.into()),
         Err(error) if wait == Wait::Never && error.kind() != io::ErrorKind::NotFound => {
             Err(io::ErrorKind::WouldBlock.into())
@@ -194,7 +214,7 @@ fn finish(
     rules: &Rules,
     asked: &Asked,
     path: &[u8],
-    (file, info): (File, Info),
+    (handle, info): (Handle, Info),
     format: Option<Format>,
     wait: Wait,
 ) -> io::Result<Opened> {
@@ -207,8 +227,11 @@ fn finish(
     // On the way back to the worker a small file may come along; on a worker it is read when it is sent.
     let small = (wait == Wait::AsNeeded && info.bytes <= SMALL_BYTES_MAX).then_some(info.bytes);
     let small = small.and_then(|bytes| usize::try_from(bytes).ok());
-    let content = small.and_then(|bytes| read_all(&file, bytes, wait).ok());
-    Ok(Opened { file, info, format, content, etag })
+    let content = match (&handle, small) {
+        (Handle::Open(file), Some(bytes)) => read_all(file, bytes, wait).ok(),
+        _ => None,
+    };
+    Ok(Opened { path: path.to_vec(), handle, info, format, content, etag })
 }
 
 /// The entity tag of a file, from the first file beside it that has one.
@@ -223,7 +246,10 @@ fn etag(rules: &Rules, path: &[u8], wait: Wait) -> io::Result<Option<Vec<u8>>> {
         if bytes > ETAG_BYTES_MAX {
             return Err(io::Error::other("the file with the entity tag is too long"));
         }
-        let mut etag = read_all(&file, bytes, wait)?;
+        let mut etag = match file {
+            Handle::Open(file) => read_all(&file, bytes, wait)?,
+            Handle::Kept(content) => content.into(),
+        };
         etag.retain(|byte| *byte != b'\n');
         return Ok(Some(etag));
     }

@@ -303,3 +303,29 @@ fn another_root_and_file_system() {
     let unknown = site("file_server {\nfs nope\n}");
     assert_eq!(unknown.get("/", &[]).0, 404);
 }
+
+#[test]
+fn what_is_kept_of_a_file_is_never_old() {
+    let (dir, site) = server("file_server {\n\tprecompressed br\n}");
+    let path = dir.path().join("site/a.txt");
+    // A file that was changed a moment ago is not kept.
+    std::thread::sleep(Duration::from_millis(1200));
+    let get = |headers: &[(&str, &str)]| text(asked(&site, "GET", "/a.txt", headers));
+    let is_kept = || crate::http::files::find_kept(path.as_os_str().as_bytes()).is_some();
+    assert_eq!(get(&[]), (200, "0123456789abcdefghij".into()));
+    // Not every file system is one of those whose files are kept.
+    let keeps = is_kept();
+    assert_eq!(get(&[]), (200, "0123456789abcdefghij".into()));
+    assert_eq!(get(&[("range", "bytes=2-4")]), (206, "234".into()));
+    let parts = get(&[("range", "bytes=2-4,8-9")]);
+    assert!(parts.0 == 206 && parts.1.contains("\r\n234\r\n") && parts.1.contains("\r\n89\r\n"), "{parts:?}");
+    assert_eq!(text(asked(&site, "HEAD", "/a.txt", &[])), (200, String::new()));
+    assert_eq!(is_kept(), keeps);
+    // Of the same length and date, and still another one.
+    write(&path, b"ABCDEFGHIJabcdefghij");
+    assert_eq!(get(&[]), (200, "ABCDEFGHIJabcdefghij".into()));
+    write(&dir.path().join("site/a.txt.br"), b"shorter");
+    assert_eq!(get(&[("accept-encoding", "br")]), (200, "shorter".into()));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(get(&[]).0, 404);
+}
