@@ -70,7 +70,8 @@ fn server(settings: &str) -> Arc<Server> {
     if config.routes.is_empty() {
         config.routes = serde_json::from_str(r#"[{"handle":[{"handler":"echo"}]}]"#).unwrap();
     }
-    let handlers = [&ECHO, &relay::RELAY, &relay::SILENT].map(|handler| (handler.id, handler));
+    let handlers =
+        [&ECHO, &relay::RELAY, &relay::SILENT, &relay::STATUS].map(|handler| (handler.id, handler));
     let (handlers, matchers) = (HashMap::from(handlers), HashMap::new());
     Arc::new(Server::provision("test", &config, &mut Provision::new(&handlers, &matchers)).unwrap())
 }

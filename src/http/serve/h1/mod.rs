@@ -150,7 +150,7 @@ where
     let keeps_alive = request.keeps_alive;
     let (request, upgrade) = assemble(link, request);
     let asked = Asked::new(request.method(), request.version());
-    let Responded { mut parts, mut body } = {
+    let Responded { mut parts, body } = {
         let bound = slot.bound();
         conn.wire.limit_answer(bound.limits.write_timeout);
         let mut responding = pin!(conn::respond(request, conn.clone(), &bound));
@@ -164,11 +164,10 @@ where
         .await?
     };
     let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    let is_none = parts.status.is_informational() && !switches;
-    if is_none {
-        // The client would wait on, and take the next answer for this one.
-        parts.status = StatusCode::INTERNAL_SERVER_ERROR;
-        body = Body::Empty;
+    if parts.status.is_informational() && !switches {
+        // It is none that could end a request, so a 200 follows it, as with Go.
+        conn.send_interim(parts.status, &parts.headers);
+        parts.status = StatusCode::OK;
     }
     let is_left = poll_fn(|cx| Poll::Ready(lock(link).is_left(cx))).await;
     let (interim, expects) = {
@@ -176,7 +175,7 @@ where
         (link.begin_answer(), link.expects)
     };
     // A client that still waits to be told to send its body may send it or not.
-    let is_last = is_left || expects || is_none || !keeps_alive || conn.wire.is_draining();
+    let is_last = is_left || expects || !keeps_alive || conn.wire.is_draining();
     let mut output = Output::new(&interim, &parts, body, Asked { is_last, ..asked });
     header_maps::give_back(parts.headers);
     let is_last = output.is_last;

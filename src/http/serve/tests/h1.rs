@@ -165,3 +165,14 @@ fn nothing_comes_behind_what_could_be_taken_for_a_tunnel() {
     assert!(answers.contains("Connection: close\r\n"), "{answers}");
     assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
 }
+
+#[test]
+fn an_informational_status_is_never_the_last_word() {
+    let routes = r#"[{"handle":[{"handler":"status"}]}]"#;
+    let gate = Gate::start(&format!(r#"{{"routes":{routes}}}"#));
+    let answers = gate.ask(format!("GET /103 HTTP/1.1\r\nHost: h\r\n\r\n{LAST}").as_bytes(), 1000);
+    let (first, rest) = answers.split_once("\r\n\r\n").unwrap();
+    assert!(first.starts_with("HTTP/1.1 103 "), "{answers}");
+    assert!(rest.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
+    assert_eq!(rest.matches("HTTP/1.1 ").count(), 2, "{answers}");
+}

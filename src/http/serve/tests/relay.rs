@@ -96,6 +96,21 @@ impl Handler for Silent {
     }
 }
 
+/// Answers with the status that the path names; any other path ends the connection.
+struct Status;
+
+pub(super) static STATUS: HandlerType = HandlerType { id: "status", provision: |_, _| Ok(Box::new(Status)) };
+
+impl Handler for Status {
+    fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x> {
+        let status = x.uri.path()[1..].parse();
+        x.close_connection = status.is_err();
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = status.unwrap_or(StatusCode::OK);
+        Step::Now(Outcome::Respond(response))
+    }
+}
+
 /// An upstream whose connections the test itself reads from and writes to.
 pub(super) struct Upstream {
     listener: TcpListener,
