@@ -186,7 +186,7 @@ impl Wire {
 }
 
 /// Seconds since some moment, plus one so that 0 can mean never.
-fn seconds() -> u32 {
+pub(super) fn seconds() -> u32 {
     u32::try_from(clock::now().as_secs()).unwrap_or(u32::MAX - 1).saturating_add(1)
 }
 

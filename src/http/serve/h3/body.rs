@@ -9,7 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
+use quinn::ReadError;
 
+use super::Shared;
 use super::code::Code;
 use super::frames::{FrameError, Frames, Piece};
 use super::message;
@@ -62,22 +64,15 @@ pub(super) struct RequestBody {
     left: Option<u64>,
     /// Nothing more can be read.
     is_over: bool,
-    section_bytes_max: usize,
     /// What a malformed frame ends.
-    connection: quinn::Connection,
+    shared: Arc<Shared>,
 }
 
 impl RequestBody {
     /// The body behind a head that announces `length`, if it does.
-    pub(super) fn new(
-        frames: Frames,
-        length: Option<u64>,
-        section_bytes_max: usize,
-        connection: quinn::Connection,
-    ) -> Self {
+    pub(super) fn new(frames: Frames, length: Option<u64>, shared: Arc<Shared>) -> Self {
         let is_over = frames.is_at_end() && length.is_none_or(|length| length == 0);
-        let (rest, waiting) = (Rest::default(), None);
-        Self { frames: Some(frames), rest, waiting, left: length, is_over, section_bytes_max, connection }
+        Self { frames: Some(frames), rest: Rest::default(), waiting: None, left: length, is_over, shared }
     }
 
     /// The client waits to be told to send it.
@@ -107,10 +102,12 @@ impl RequestBody {
             Some(Piece::Trailers(_)) if self.left.is_some_and(|left| left > 0) => malformed,
             Some(Piece::Trailers(section)) => {
                 let fields =
-                    qpack::decode(&section, self.section_bytes_max).map_err(|error| match error {
-                        SectionError::Malformed => FrameError::Connection(Code::Decompression),
-                        SectionError::TooLarge => FrameError::TooLarge,
-                    })?;
+                    qpack::decode(&section, self.shared.limits.head_bytes_max).map_err(
+                        |error| match error {
+                            SectionError::Malformed => FrameError::Connection(Code::Decompression),
+                            SectionError::TooLarge => FrameError::TooLarge,
+                        },
+                    )?;
                 match message::trailers(fields) {
                     Ok(trailers) => Ok(Some(Frame::trailers(trailers))),
                     Err(_) => malformed,
@@ -121,11 +118,13 @@ impl RequestBody {
 
     fn fail(&mut self, error: &FrameError) {
         let code = match error {
-            FrameError::Connection(code) => return self.connection.close((*code).into(), b""),
+            FrameError::Connection(code) => return self.shared.connection.close((*code).into(), b""),
             FrameError::Stream(code) => *code,
             FrameError::TooLarge => Code::ExcessiveLoad,
+            FrameError::Lost(ReadError::Reset(_)) => return self.shared.waste(),
             FrameError::Lost(_) => return,
         };
+        self.shared.waste();
         if let Some(frames) = &mut self.frames {
             frames.stop(code);
         }

@@ -4,6 +4,7 @@
 //! not whole yet, each with a bound, and what QUIC's windows let in.
 
 mod body;
+mod budget;
 mod code;
 mod control;
 mod frames;
@@ -20,12 +21,13 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 
+use self::budget::Budget;
 use self::code::Code;
 use super::is_authority;
 use super::limits::WireLimits;
 use super::listener::Slot;
 use super::streams::{self, StreamClock};
-use super::wire::Registered;
+use super::wire::{self, Registered};
 use crate::http::ConnInfo;
 
 /// The protocol's name in TLS (RFC 9114 section 3.1).
@@ -33,9 +35,9 @@ pub(super) const ALPN: &[u8] = b"h3";
 
 /// Streams of the client's are numbered in steps of so many (RFC 9000 section 2.1).
 const STREAM_STEP: u64 = 4;
-/// A client that was told to go has this long to learn of it before its connection closes: some round
 /// A client must have left room on our control stream within this time.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client that was told to go has this long to learn of it before its connection closes: some round
 /// trips, within bounds.
 const GOODBYE_ROUND_TRIPS: u32 = 3;
 const GOODBYE_MIN: Duration = Duration::from_millis(10);
@@ -53,6 +55,8 @@ struct Shared {
     opened: [AtomicBool; 3],
     /// So many bytes the client takes in a field section.
     section_bytes_max: AtomicU64,
+    /// Requests that it may make for nothing.
+    budget: Budget,
     /// Woken when the last stream is over.
     waker: AtomicWaker,
 }
@@ -69,6 +73,14 @@ impl Shared {
 
     fn section_bytes_max(&self) -> u64 {
         self.section_bytes_max.load(Relaxed)
+    }
+
+    /// Counts a request that the client made for nothing, and ends the connection if there are too many.
+    fn waste(&self) {
+        if !self.budget.spend(wire::seconds()) {
+            tracing::debug!("an HTTP/3 client takes back its requests, or malforms them, too often");
+            self.connection.close(Code::ExcessiveLoad.into(), b"too many requests for nothing");
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -125,6 +137,7 @@ pub(super) async fn serve(connection: quinn::Connection, conn: ConnInfo, slot: A
         active: AtomicUsize::new(0),
         opened: Default::default(),
         section_bytes_max: AtomicU64::new(u64::MAX),
+        budget: Budget::default(),
         waker: AtomicWaker::new(),
     });
     if let Err(error) = run(&shared).await {

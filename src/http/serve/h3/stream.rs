@@ -11,6 +11,7 @@ use futures_util::future::{Either, select};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
+use quinn::ReadError;
 
 use super::Shared;
 use super::body::{RequestBody, Rest};
@@ -37,6 +38,8 @@ const CONTINUE: &[u8] = b"100-continue";
 struct Outgoing {
     send: quinn::SendStream,
     clock: Arc<StreamClock>,
+    /// Its head is on its way, and that of no interim one.
+    has_begun: bool,
     is_complete: bool,
     /// What it is reset with.
     code: Code,
@@ -44,7 +47,7 @@ struct Outgoing {
 
 impl Outgoing {
     fn new(send: quinn::SendStream, clock: Arc<StreamClock>) -> Self {
-        Self { send, clock, is_complete: false, code: Code::RequestCancelled }
+        Self { send, clock, has_begun: false, is_complete: false, code: Code::RequestCancelled }
     }
 
     /// Sends a frame. The client must take each part of it in time.
@@ -111,18 +114,23 @@ pub(super) async fn serve(
         let answering = pin!(answer(&shared, &mut out, recv, &clock));
         match select(stopped, answering).await {
             // The client wants no answer any more, or is gone: so nobody works on one.
-            Either::Left(_) => return,
-            Either::Right((answered, stopped)) => answered.map(|answer| (answer, stopped)),
+            Either::Left((stopped, _)) => Err(stopped),
+            Either::Right((answered, stopped)) => Ok(answered.map(|answer| (answer, stopped))),
         }
     };
     match answered {
-        Ok((answer, stopped)) => {
+        Ok(Ok((answer, stopped))) => {
             // The request is over when the client has all of its answer, or takes too long over it.
             clock.limit_taking();
             let _ = stopped.await;
             drop(answer);
         }
-        Err(error) => {
+        Err(stopped) => {
+            if stopped.is_ok() && !out.has_begun {
+                shared.waste();
+            }
+        }
+        Ok(Err(error)) => {
             tracing::debug!(%error, "an HTTP/3 request was not answered");
             give_up(&shared, &mut out, &error);
         }
@@ -130,6 +138,11 @@ pub(super) async fn serve(
 }
 
 fn give_up(shared: &Shared, out: &mut Outgoing, error: &Unanswered) {
+    if let Unanswered::Frame(FrameError::Lost(ReadError::Reset(_)) | FrameError::Stream(_))
+    | Unanswered::Malformed(_) = error
+    {
+        shared.waste();
+    }
     out.code = match error {
         Unanswered::Frame(FrameError::Connection(code)) => {
             return shared.connection.close((*code).into(), b"");
@@ -144,7 +157,7 @@ fn give_up(shared: &Shared, out: &mut Outgoing, error: &Unanswered) {
 
 /// Reads a request and answers it; what is returned keeps the request under way.
 async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     out: &mut Outgoing,
     recv: quinn::RecvStream,
     clock: &Arc<StreamClock>,
@@ -170,7 +183,7 @@ async fn answer(
     }
     look_ahead(&mut frames, request.method(), length).await;
     let is_head = *request.method() == Method::HEAD;
-    let mut body = RequestBody::new(frames, length, shared.limits.head_bytes_max, shared.connection.clone());
+    let mut body = RequestBody::new(frames, length, shared.clone());
     let rest = body.rest();
     let waits = request.headers().get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(CONTINUE));
     let waiting = waits.then(|| body.wait());
@@ -282,7 +295,9 @@ async fn send_head(
 ) -> Result<(), Unanswered> {
     let section = message::answer_section(status, headers, shared.section_bytes_max());
     let section = section.ok_or(Unanswered::TooLargeForClient)?;
-    Ok(out.frame(HEADERS, section).await?)
+    out.frame(HEADERS, section).await?;
+    out.has_begun |= !status.is_informational();
+    Ok(())
 }
 
 /// Answers with a status, before there is a request that routes could see.

@@ -25,7 +25,7 @@ pub(super) use self::sockets::listen;
 /// The one version that is spoken (RFC 9000).
 const VERSION: u32 = 1;
 /// So many requests may be under way on a connection, as in Go with HTTP/2.
-const REQUESTS_MAX: u32 = 250;
+pub(super) const REQUESTS_MAX: u32 = 250;
 /// So many streams of the client's other than requests; it needs three.
 const CONTROL_STREAMS_MAX: u32 = 8;
 /// A client may send so much of a body before some of it is taken, on a stream and on all, in bytes.

@@ -245,3 +245,78 @@ fn a_client_that_waits_is_told_to_send_once_its_body_is_read() {
     });
     assert_eq!(answer, "POST / 5");
 }
+
+/// How a client makes a request for nothing.
+#[derive(Clone, Copy, Debug)]
+enum Waste {
+    /// It wants no answer any more.
+    Stop,
+    /// It does not go on with its head, or its body.
+    ResetHead,
+    ResetBody,
+    Malform,
+}
+
+/// Makes so many of them one after the other, each as soon as there is room, and says what the connection ended with.
+async fn waste(connection: &quinn::Connection, how: Waste, count: usize) -> Option<u64> {
+    const CANCELLED: VarInt = VarInt::from_u32(0x10c);
+    for _ in 0..count {
+        let Ok((mut send, mut recv)) = connection.open_bi().await else { break };
+        let bytes = match how {
+            Waste::Stop => frame(1, b"\0\0\xd1\xd7\x51\x05/slow\x50\x01h"),
+            Waste::ResetHead => frame(1, SECTION)[..5].to_vec(),
+            Waste::ResetBody => [frame(1, POST), frame(0, b"hello")].concat(),
+            Waste::Malform => frame(1, b"\0\0\xd7\xc1\x50\x01h"),
+        };
+        let _ = send.write_all(&bytes).await;
+        match how {
+            Waste::Malform => {}
+            Waste::Stop => {
+                let _ = send.finish();
+                tokio::task::yield_now().await;
+                let _ = recv.stop(CANCELLED);
+                continue;
+            }
+            Waste::ResetHead | Waste::ResetBody => {
+                tokio::time::sleep(Duration::from_micros(500)).await;
+                let _ = send.reset(CANCELLED);
+            }
+        }
+        // A server that is still there ends it too.
+        let _ = recv.read_to_end(1 << 16).await;
+    }
+    match tokio::time::timeout(Duration::from_millis(300), connection.closed()).await {
+        Err(_) => None,
+        Ok(ConnectionError::ApplicationClosed(close)) => Some(close.error_code.into_inner()),
+        Ok(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_client_that_takes_back_its_requests_again_and_again_is_sent_away() {
+    const EXCESSIVE_LOAD: u64 = 0x107;
+    let gate = gate("{}");
+    let client = Client::new();
+    for how in [Waste::Stop, Waste::ResetHead, Waste::ResetBody, Waste::Malform] {
+        let connection = client.dial(&gate);
+        let ended = client.run(async move { waste(&connection, how, 2000).await });
+        assert_eq!(ended, Some(EXCESSIVE_LOAD), "{how:?}");
+    }
+}
+
+#[test]
+fn a_client_may_take_back_all_that_is_under_way() {
+    let gate = gate("{}");
+    let client = Client::new();
+    let connection = client.dial(&gate);
+    let held = connection.clone();
+    assert_eq!(client.run(async move { waste(&connection, Waste::Stop, 240).await }), None);
+    // And it may go on with others.
+    let answer = client.run(async move {
+        let (mut send, mut recv) = held.open_bi().await.unwrap();
+        send.write_all(&frame(1, SECTION)).await.unwrap();
+        send.finish().unwrap();
+        text(&recv.read_to_end(1 << 16).await.unwrap())
+    });
+    assert_eq!(answer, "GET / 0");
+}
