@@ -1,9 +1,10 @@
 //! HTTP/3 over real sockets: who is told of it, who is let in, and what is said of it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf as _;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -181,4 +182,50 @@ fn a_reload_opens_and_closes_it() {
     assert!(gateway.reload(INTERNAL).status.success());
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!((told(), speaks()), (Some(true), true));
+}
+
+/// Allows names that begin with `ok`, each after a moment.
+fn doorkeeper() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || {
+                let mut stream = stream.expect("a connection");
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).expect("a request");
+                std::thread::sleep(Duration::from_millis(700));
+                let status = if line.contains("domain=ok") { "200 OK" } else { "403 Forbidden" };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                _ = stream.write_all(answer.as_bytes());
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn handshakes_wait_for_a_certificate_as_over_tcp() {
+    let caddyfile = format!(
+        "{{\n\tskip_install_trust\n\thttp_port {{HTTP_PORT}}\n\ton_demand_tls {{\n\t\task http://127.0.0.1:{}/ask\n\t}}\n}}\n\
+         https://:{{PORT}} {{\n\tbind 127.0.0.1\n\ttls internal {{\n\t\ton_demand\n\t}}\n\trespond \"hello {{host}}\"\n}}\n",
+        doorkeeper()
+    );
+    let gateway = Gateway::start(&caddyfile, &[]);
+    let tls = gateway.client();
+    // More than wait before addresses have to be proven, and each name for several clients.
+    std::thread::scope(|scope| {
+        for at in 0..60 {
+            let (gateway, tls) = (&gateway, &tls);
+            scope.spawn(move || {
+                let name = format!("ok{}.test", at % 20);
+                let answer = Quic::new(gateway).get(tls, &name, &name);
+                assert_eq!(answer, Ok((200, format!("hello {name}"))));
+            });
+        }
+    });
+    let begin = Instant::now();
+    let refused = Quic::new(&gateway).get(&tls, "no.test", "no.test").unwrap_err();
+    assert_ne!(refused, "nothing came");
+    assert!(begin.elapsed() > Duration::from_millis(500), "it was asked for: {refused}");
 }

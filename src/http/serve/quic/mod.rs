@@ -2,16 +2,23 @@
 
 mod session;
 mod sockets;
+mod waiting;
 
 use std::cell::Cell;
 use std::net::UdpSocket;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::thread::LocalKey;
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+};
+use tokio::sync::oneshot;
 
 use self::session::{Basis, Sessions};
 use self::sockets::{Datagrams, WorkerIds};
+use self::waiting::Wait;
 use super::conn::HANDSHAKE_TIMEOUT;
 use super::h3;
 use super::listener::Slot;
@@ -42,6 +49,8 @@ const SILENCE_MAX: VarInt = VarInt::from_u32(60_000);
 /// theirs; and so many with others, who are asked for that first (RFC 9000 section 8.1) when there are more.
 const HANDSHAKES_MAX: usize = 1024;
 const UNPROVEN_HANDSHAKES_MAX: usize = 128;
+/// So are all if more than so many wait for a certificate on the worker.
+const UNPROVEN_WAITING_MAX: usize = 16;
 /// So many connections a worker has at an address.
 const CONNECTIONS_MAX: usize = 16 * 1024;
 /// So many beginnings may wait to be looked at, with so much data each and together, in bytes.
@@ -54,20 +63,20 @@ thread_local! {
     static HANDSHAKES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts a handshake, as long as it lives.
-struct Shaking;
+/// Counts a handshake among others of this worker, as long as it lives.
+struct Counted(&'static LocalKey<Cell<usize>>);
 
-impl Shaking {
-    fn begin() -> Self {
-        HANDSHAKES.set(HANDSHAKES.get() + 1);
-        Self
+impl Counted {
+    fn begin(among: &'static LocalKey<Cell<usize>>) -> Self {
+        among.set(among.get() + 1);
+        Self(among)
     }
 }
 
-impl Drop for Shaking {
+impl Drop for Counted {
     fn drop(&mut self) {
         // At the end of the thread the count may be gone already.
-        let _ = HANDSHAKES.try_with(|count| count.set(count.get().saturating_sub(1)));
+        let _ = self.0.try_with(|count| count.set(count.get().saturating_sub(1)));
     }
 }
 
@@ -158,7 +167,8 @@ impl Door {
         if shaking >= HANDSHAKES_MAX || self.endpoint.open_connections() >= CONNECTIONS_MAX {
             return incoming.refuse();
         }
-        if shaking >= UNPROVEN_HANDSHAKES_MAX && !incoming.remote_address_validated() {
+        let are_many = shaking >= UNPROVEN_HANDSHAKES_MAX || waiting::count() >= UNPROVEN_WAITING_MAX;
+        if are_many && !incoming.remote_address_validated() {
             // It may, if its address is not validated.
             let _ = incoming.retry();
             return;
@@ -173,31 +183,64 @@ impl Door {
         });
         let ends = Ends { local, peer: Some(peer) };
         let mut config = self.config.clone();
-        config.crypto = Arc::new(Sessions { basis: self.basis.clone(), policies, ends });
-        let shaking = Shaking::begin();
-        tokio::spawn(shake_hands(incoming, Arc::new(config), ends, self.slot.clone(), shaking));
+        let (asks, asked) = oneshot::channel();
+        let basis = self.basis.clone();
+        config.crypto = Arc::new(Sessions { basis, policies, ends, asks: Mutex::new(Some(asks)) });
+        let shaking = Counted::begin(&HANDSHAKES);
+        let slot = self.slot.clone();
+        tokio::spawn(async move {
+            match shake_hands(incoming, Arc::new(config), asked, shaking).await {
+                Ok(connection) => serve_connection(connection, ends, slot).await,
+                Err(error) => tracing::debug!(%error, "QUIC handshake failed"),
+            }
+        });
     }
 }
 
-/// Shakes hands with a client, and serves its connection to its end.
+/// Why a client did not get in.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error(transparent)]
+    Connection(#[from] quinn::ConnectionError),
+    #[error("it took too long")]
+    Late(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Wait(#[from] waiting::WaitError),
+}
+
+/// Shakes hands with a client. Only one that has done its part, and shown its certificate if it must,
+/// gets in.
 async fn shake_hands(
     incoming: Incoming,
     config: Arc<ServerConfig>,
-    ends: Ends,
-    slot: Arc<Slot>,
-    shaking: Shaking,
-) {
-    let connecting = match incoming.accept_with(config) {
-        Ok(connecting) => connecting,
-        Err(error) => return tracing::debug!(%error, "QUIC handshake failed"),
-    };
-    // Only a client that has done its part, and shown its certificate if it must, gets here.
-    let connection = match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%error, "QUIC handshake failed"),
-        Err(_) => return tracing::debug!("QUIC handshake took too long"),
-    };
-    drop(shaking);
+    asked: oneshot::Receiver<Wait>,
+    shaking: Counted,
+) -> Result<Connection, HandshakeError> {
+    let mut connecting = pin!(incoming.accept_with(config)?);
+    let step = tokio::time::timeout(HANDSHAKE_TIMEOUT, async {
+        tokio::select! {
+            biased;
+            connected = connecting.as_mut() => Step::Connected(connected),
+            Ok(wait) = asked => Step::Waits(wait),
+        }
+    });
+    match step.await? {
+        Step::Connected(connected) => Ok(connected?),
+        Step::Waits(wait) => {
+            drop(shaking);
+            Ok(Box::pin(waiting::until_connected(connecting, wait)).await?)
+        }
+    }
+}
+
+/// How far a handshake has come.
+enum Step {
+    Connected(Result<Connection, quinn::ConnectionError>),
+    Waits(Wait),
+}
+
+/// Serves a connection to its end.
+async fn serve_connection(connection: Connection, ends: Ends, slot: Arc<Slot>) {
     let info = connection.handshake_data().and_then(|data| data.downcast::<TlsInfo>().ok());
     let Some(info) = info.filter(|info| info.alpn.as_deref() == Some(h3::ALPN)) else { return };
     let conn = ConnInfo::new(ends.peer, ends.local, Some(Arc::from(info)));

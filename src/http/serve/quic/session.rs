@@ -4,10 +4,12 @@
 //! begins without one: it gathers the client's hello, has the policies choose by it as they do for
 //! TCP, and only then becomes rustls's. Nothing but what the chosen policy says is ever used, so a
 //! client that must show a certificate must show it here too.
+//!
+//! One that has to wait for a certificate says nothing until there is one, see [`super::waiting`].
 
 use std::any::Any;
 use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::crypto::{
@@ -18,9 +20,11 @@ use quinn_proto::{ConnectionId, Side, TransportError, TransportErrorCode};
 use rustls::quic::{KeyChange, Secrets, ServerConnection, Suite, Version};
 use rustls::server::{Accepted, Acceptor, ResolvesServerCertUsingSni};
 use rustls::{AlertDescription, ServerConfig};
+use tokio::sync::oneshot;
 
 use super::super::conn::tls_info;
 use super::super::h3::ALPN;
+use super::waiting::{self, Wait, Waiting};
 use crate::tls::{ConnectionPolicies, Ends, Selected, provider};
 
 /// A client's hello may have so many bytes.
@@ -62,6 +66,8 @@ pub(super) struct Sessions {
     pub(super) basis: Arc<Basis>,
     pub(super) policies: Arc<ConnectionPolicies>,
     pub(super) ends: Ends,
+    /// Takes what the handshake has to wait for, if it has.
+    pub(super) asks: Mutex<Option<oneshot::Sender<Wait>>>,
 }
 
 impl crypto::ServerConfig for Sessions {
@@ -76,7 +82,8 @@ impl crypto::ServerConfig for Sessions {
     fn start_session(self: Arc<Self>, _: u32, params: &TransportParameters) -> Box<dyn crypto::Session> {
         let mut own_params = Vec::new();
         params.write(&mut own_params);
-        Box::new(Session { sessions: self, at: At::Hello(Vec::new()), own_params, next_secrets: None })
+        let asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::new(Session { sessions: self, asks, at: At::Hello(Vec::new()), own_params, next_secrets: None })
     }
 }
 
@@ -84,13 +91,18 @@ impl crypto::ServerConfig for Sessions {
 enum At {
     /// Before the end of the client's hello, with what there is of it.
     Hello(Vec<u8>),
-    /// Behind it.
+    /// Behind it, until there is a certificate.
+    Waiting(Waiting),
+    /// It is clear how to go on.
     Chosen(Box<ServerConnection>),
+    /// It isn't, and won't be.
+    Failed,
 }
 
 /// One handshake, and the keys that come of it.
 struct Session {
     sessions: Arc<Sessions>,
+    asks: Option<oneshot::Sender<Wait>>,
     at: At,
     /// Our transport parameters, encoded.
     own_params: Vec<u8>,
@@ -101,43 +113,67 @@ impl Session {
     fn chosen(&self) -> Option<&ServerConnection> {
         match &self.at {
             At::Chosen(tls) => Some(tls),
-            At::Hello(_) => None,
+            At::Hello(_) | At::Waiting(_) | At::Failed => None,
         }
     }
 
-    /// Begins the handshake by the policy that the hello asks for.
-    fn choose(&self, hello: &[u8]) -> Result<Box<ServerConnection>, TransportError> {
-        let accepted = accept(hello)?;
+    /// Goes on behind the client's hello, by the policy that it asks for.
+    fn choose(&mut self, bytes: Vec<u8>) -> Result<At, TransportError> {
+        let accepted = accept(&bytes)?;
         let hello = accepted.client_hello();
         // Who speaks something else is an authority, maybe, whose questions other rules answer.
         if !hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN)) {
             return Err(alert(AlertDescription::NoApplicationProtocol, "not offered HTTP/3"));
         }
-        let config = match self.sessions.policies.select(&hello, self.sessions.ends) {
-            Selected::Ready(config) => config,
-            // Nothing can be waited for here, and the address may not be the client's. Over TCP, from where
-            // it knows of HTTP/3, the certificate is got; one that a manager has for each handshake alone is
-            // shown there only.
-            Selected::Later(_) => {
-                return Err(alert(AlertDescription::InternalError, "no certificate is at hand"));
+        let refused = |reason| Err(alert(AlertDescription::InternalError, reason));
+        match self.sessions.policies.select(&hello, self.sessions.ends) {
+            Selected::Ready(config) => self.begin(&config, &bytes).map(At::Chosen),
+            Selected::Later(later) => {
+                let (wait, waiting) = waiting::pair(bytes, later);
+                match self.asks.take().map(|asks| asks.send(wait)) {
+                    Some(Ok(())) => Ok(At::Waiting(waiting)),
+                    _ => refused("nobody waits for a certificate"),
+                }
             }
-            Selected::Refused => {
-                return Err(alert(
-                    AlertDescription::InternalError,
-                    "no TLS connection policy for this client",
-                ));
-            }
-        };
-        let mut config = ServerConfig::clone(&config);
+            Selected::Refused => refused("no TLS connection policy for this client"),
+        }
+    }
+
+    /// Begins the handshake by this configuration.
+    fn begin(&self, config: &ServerConfig, hello: &[u8]) -> Result<Box<ServerConnection>, TransportError> {
+        let mut config = config.clone();
         config.alpn_protocols = vec![ALPN.to_vec()];
         // What is sent before the handshake is over could be sent again by others.
         config.max_early_data_size = 0;
         config.send_half_rtt_data = false;
         let tls = ServerConnection::new(Arc::new(config), Version::V1, self.own_params.clone());
         // The policy allows no TLS 1.3, or none of its suites.
-        let tls = tls.map_err(|error| alert(AlertDescription::ProtocolVersion, &error.to_string()))?;
+        let mut tls = tls.map_err(|error| alert(AlertDescription::ProtocolVersion, &error.to_string()))?;
+        read(&mut tls, hello)?;
         Ok(Box::new(tls))
     }
+
+    /// Goes on with what the handshake has waited for, if that is there.
+    fn go_on(&mut self) {
+        let At::Waiting(waiting) = &mut self.at else { return };
+        let Some(config) = waiting.found() else { return };
+        let At::Waiting(waiting) = std::mem::replace(&mut self.at, At::Failed) else { return };
+        match self.begin(&config, &waiting.hello) {
+            Ok(tls) => self.at = At::Chosen(tls),
+            Err(_) => waiting.fail(),
+        }
+    }
+}
+
+fn read(tls: &mut ServerConnection, bytes: &[u8]) -> Result<(), TransportError> {
+    tls.read_hs(bytes).map_err(|error| match tls.alert() {
+        Some(description) => alert(description, &error.to_string()),
+        None => TransportError {
+            code: TransportErrorCode::PROTOCOL_VIOLATION,
+            frame: None,
+            reason: format!("TLS: {error}"),
+        },
+    })
 }
 
 /// Has rustls read a hello as it reads one over TCP, where it comes in records.
@@ -226,29 +262,22 @@ impl crypto::Session for Session {
     }
 
     fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
-        let mut has_chosen = false;
-        let mut bytes = bytes;
-        let gathered;
-        if let At::Hello(hello) = &mut self.at {
-            hello.extend_from_slice(bytes);
-            if !is_whole(hello)? {
-                return Ok(false);
+        match &mut self.at {
+            At::Hello(hello) => {
+                hello.extend_from_slice(bytes);
+                if !is_whole(hello)? {
+                    return Ok(false);
+                }
+                let hello = std::mem::take(hello);
+                self.at = self.choose(hello)?;
+                Ok(self.chosen().is_some())
             }
-            gathered = std::mem::take(hello);
-            self.at = At::Chosen(self.choose(&gathered)?);
-            bytes = &gathered;
-            has_chosen = true;
+            // It has had no answer yet.
+            At::Waiting(_) | At::Failed => {
+                Err(alert(AlertDescription::UnexpectedMessage, "more than the hello"))
+            }
+            At::Chosen(tls) => read(tls, bytes).map(|()| false),
         }
-        let At::Chosen(tls) = &mut self.at else { return Ok(false) };
-        tls.read_hs(bytes).map_err(|error| match tls.alert() {
-            Some(description) => alert(description, &error.to_string()),
-            None => TransportError {
-                code: TransportErrorCode::PROTOCOL_VIOLATION,
-                frame: None,
-                reason: format!("TLS: {error}"),
-            },
-        })?;
-        Ok(has_chosen)
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
@@ -259,6 +288,7 @@ impl crypto::Session for Session {
     }
 
     fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
+        self.go_on();
         let At::Chosen(tls) = &mut self.at else { return None };
         Some(keys(match tls.write_hs(buf)? {
             KeyChange::Handshake { keys } => keys,
