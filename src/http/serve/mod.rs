@@ -22,6 +22,8 @@ pub use h1::ClientBody;
 pub(super) use h1::is_authority;
 #[cfg(any(test, fuzzing))]
 pub use h1::laws;
+#[cfg(any(test, fuzzing))]
+pub use h3::laws as http3_laws;
 pub use limits::WireLimits;
 pub(crate) use listener::{LOOKUP_TIMEOUT, listen_unix};
 pub use protocols::{Protocols, UnknownProtocol};

@@ -1,5 +1,7 @@
 //! The streams of a connection that carry no request (RFC 9114 section 6.2).
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
 use bytes::BytesMut;
 use quinn::ReadError;
 
@@ -8,7 +10,7 @@ use super::code::Code;
 use super::frames::{
     self, CANCEL_PUSH, DATA, GOAWAY, HEADERS, MAX_PUSH_ID, OF_HTTP_2, PUSH_PROMISE, SETTINGS,
 };
-use super::reader::{Reader, put_varint, varint};
+use super::reader::{Reader, Source, put_varint, varint};
 
 /// What a stream in one direction is for.
 const CONTROL: u64 = 0x00;
@@ -54,8 +56,35 @@ pub(super) async fn go_away(control: &mut quinn::SendStream, id: u64) -> Result<
     control.write_all(&frame).await
 }
 
+/// What a client has said beside its requests.
+pub(super) struct Said {
+    /// Whether it has opened its control stream, and QPACK's two.
+    opened: [AtomicBool; 3],
+    /// So many bytes it takes in a field section.
+    section_bytes_max: AtomicU64,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { opened: Default::default(), section_bytes_max: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Said {
+    /// Whether it is the first of these streams, of which there may be one.
+    fn opens_first(&self, nth: usize) -> bool {
+        !self.opened[nth].swap(true, Relaxed)
+    }
+
+    /// So many bytes the client takes in a field section.
+    pub(super) fn section_bytes_max(&self) -> u64 {
+        self.section_bytes_max.load(Relaxed)
+    }
+}
+
 /// Why a stream ends.
-enum End {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
     /// With it the connection does.
     Connection(Code),
     /// It alone does.
@@ -70,18 +99,22 @@ impl From<Code> for End {
 
 /// Reads a stream that the client has opened, to its end.
 pub(super) async fn read(shared: &Shared, recv: quinn::RecvStream) {
-    let mut reader = Reader::new(recv);
-    let end = match next(&mut reader).await {
-        Ok(Some(kind)) => follow(shared, kind, &mut reader).await,
-        // It was reset, or ended, before it said what it is.
-        Ok(None) | Err(_) => End::Quiet,
-    };
-    if let End::Connection(code) = end {
+    if let End::Connection(code) = listen(&shared.said, recv).await {
         shared.connection.close(code.into(), b"");
     }
 }
 
-async fn follow(shared: &Shared, kind: u64, reader: &mut Reader) -> End {
+/// Takes in what the client says on a stream that it has opened.
+pub(super) async fn listen(said: &Said, source: impl Source) -> End {
+    let mut reader = Reader::new(source);
+    match next(&mut reader).await {
+        Ok(Some(kind)) => follow(said, kind, &mut reader).await,
+        // It was reset, or ended, before it said what it is.
+        Ok(None) | Err(_) => End::Quiet,
+    }
+}
+
+async fn follow(said: &Said, kind: u64, reader: &mut Reader<impl Source>) -> End {
     let nth = match kind {
         CONTROL => 0,
         ENCODER => 1,
@@ -93,11 +126,11 @@ async fn follow(shared: &Shared, kind: u64, reader: &mut Reader) -> End {
             return End::Quiet;
         }
     };
-    if !shared.opens_first(nth) {
+    if !said.opens_first(nth) {
         return Code::StreamCreation.into();
     }
     let end = match kind {
-        CONTROL => control(shared, reader).await,
+        CONTROL => control(said, reader).await,
         ENCODER => encoder(reader).await,
         // Acknowledges what we never do.
         _ => drain(reader).await,
@@ -122,14 +155,14 @@ impl From<ReadError> for Failure {
 }
 
 /// The client's control stream.
-async fn control(shared: &Shared, reader: &mut Reader) -> Result<(), Failure> {
+async fn control(said: &Said, reader: &mut Reader<impl Source>) -> Result<(), Failure> {
     let (mut has_settings, mut push_id_max, mut goaway) = (false, 0, u64::MAX);
     while let Some(kind) = next(reader).await? {
         let length = next(reader).await?.ok_or(Failure::Code(Code::Frame))?;
         match kind {
             SETTINGS if !has_settings => {
                 has_settings = true;
-                settings(shared, &payload(reader, length).await?).map_err(Failure::Code)?;
+                settings(said, &payload(reader, length).await?).map_err(Failure::Code)?;
             }
             _ if !has_settings => return Err(Failure::Code(Code::MissingSettings)),
             // We promise no pushes, so there is nothing to cancel.
@@ -157,7 +190,7 @@ async fn control(shared: &Shared, reader: &mut Reader) -> Result<(), Failure> {
 }
 
 /// Takes in what the client asks for.
-fn settings(shared: &Shared, mut payload: &[u8]) -> Result<(), Code> {
+fn settings(said: &Said, mut payload: &[u8]) -> Result<(), Code> {
     let mut seen = Vec::new();
     while !payload.is_empty() {
         let (id, length) = varint(payload).ok_or(Code::Frame)?;
@@ -169,14 +202,14 @@ fn settings(shared: &Shared, mut payload: &[u8]) -> Result<(), Code> {
         }
         seen.push(id);
         if id == FIELD_SECTION_MAX {
-            shared.limit_sections(value);
+            said.section_bytes_max.store(value, Relaxed);
         }
     }
     Ok(())
 }
 
 /// The client's QPACK encoder, which has nothing to say.
-async fn encoder(reader: &mut Reader) -> Result<(), Failure> {
+async fn encoder(reader: &mut Reader<impl Source>) -> Result<(), Failure> {
     loop {
         let held = reader.held();
         if held.iter().any(|byte| *byte != NO_TABLE) {
@@ -189,7 +222,7 @@ async fn encoder(reader: &mut Reader) -> Result<(), Failure> {
     }
 }
 
-async fn drain(reader: &mut Reader) -> Result<(), Failure> {
+async fn drain(reader: &mut Reader<impl Source>) -> Result<(), Failure> {
     loop {
         reader.skip(reader.held().len());
         if !reader.more().await? {
@@ -199,7 +232,7 @@ async fn drain(reader: &mut Reader) -> Result<(), Failure> {
 }
 
 /// The next integer; nothing at the end of the stream.
-async fn next(reader: &mut Reader) -> Result<Option<u64>, ReadError> {
+async fn next(reader: &mut Reader<impl Source>) -> Result<Option<u64>, ReadError> {
     loop {
         if let Some((value, length)) = varint(reader.held()) {
             reader.skip(length);
@@ -211,7 +244,7 @@ async fn next(reader: &mut Reader) -> Result<Option<u64>, ReadError> {
     }
 }
 
-async fn payload(reader: &mut Reader, length: u64) -> Result<bytes::Bytes, Failure> {
+async fn payload(reader: &mut Reader<impl Source>, length: u64) -> Result<bytes::Bytes, Failure> {
     let length = usize::try_from(length).ok().filter(|length| *length as u64 <= FRAME_BYTES_MAX);
     let length = length.ok_or(Failure::Code(Code::ExcessiveLoad))?;
     while reader.held().len() < length {
@@ -229,7 +262,7 @@ fn whole_varint(payload: &[u8]) -> Result<u64, Failure> {
     }
 }
 
-async fn skip(reader: &mut Reader, mut length: u64) -> Result<(), Failure> {
+async fn skip(reader: &mut Reader<impl Source>, mut length: u64) -> Result<(), Failure> {
     while length > 0 {
         let held = reader.held().len();
         let part = usize::try_from(length).map_or(held, |length| length.min(held));

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use quinn::ReadError;
 
 use super::code::Code;
-use super::reader::{Reader, put_varint, varint};
+use super::reader::{Reader, Source, put_varint, varint};
 
 pub(super) const DATA: u64 = 0x00;
 pub(super) const HEADERS: u64 = 0x01;
@@ -60,8 +60,8 @@ enum At {
 }
 
 /// The frames of a request.
-pub(super) struct Frames {
-    reader: Reader,
+pub(super) struct Frames<S: Source = quinn::RecvStream> {
+    reader: Reader<S>,
     at: At,
     /// A field section has at most so many bytes.
     section_bytes_max: usize,
@@ -72,10 +72,10 @@ pub(super) struct Frames {
     failure: Option<FrameError>,
 }
 
-impl Frames {
-    pub(super) fn new(recv: quinn::RecvStream, section_bytes_max: usize) -> Self {
+impl<S: Source> Frames<S> {
+    pub(super) fn new(source: S, section_bytes_max: usize) -> Self {
         Self {
-            reader: Reader::new(recv),
+            reader: Reader::new(source),
             at: At::Between,
             section_bytes_max,
             has_trailers: false,
@@ -87,6 +87,12 @@ impl Frames {
     /// Asks the client to send no more.
     pub(super) fn stop(&mut self, code: Code) {
         self.reader.stop(code);
+    }
+
+    /// How much was read and waits for the rest of a frame, in bytes.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held(&self) -> usize {
+        self.reader.held().len()
     }
 
     /// The section of the request's head.

@@ -8,6 +8,8 @@ mod budget;
 mod code;
 mod control;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 mod message;
 mod qpack;
 mod reader;
@@ -15,7 +17,7 @@ mod stream;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -51,10 +53,8 @@ struct Shared {
     limits: Arc<WireLimits>,
     /// Streams with requests that are not over yet.
     active: AtomicUsize,
-    /// Whether the client has opened its control stream, and QPACK's two.
-    opened: [AtomicBool; 3],
-    /// So many bytes the client takes in a field section.
-    section_bytes_max: AtomicU64,
+    /// What the client has said beside its requests.
+    said: control::Said,
     /// Requests that it may make for nothing.
     budget: Budget,
     /// Woken when the last stream is over.
@@ -62,19 +62,6 @@ struct Shared {
 }
 
 impl Shared {
-    /// Whether it is the first of these streams, of which there may be one.
-    fn opens_first(&self, nth: usize) -> bool {
-        !self.opened[nth].swap(true, Relaxed)
-    }
-
-    fn limit_sections(&self, bytes_max: u64) {
-        self.section_bytes_max.store(bytes_max, Relaxed);
-    }
-
-    fn section_bytes_max(&self) -> u64 {
-        self.section_bytes_max.load(Relaxed)
-    }
-
     /// Counts a request that the client made for nothing, and ends the connection if there are too many.
     fn waste(&self) {
         if !self.budget.spend(wire::seconds()) {
@@ -135,8 +122,7 @@ pub(super) async fn serve(connection: quinn::Connection, conn: ConnInfo, slot: A
         slot,
         limits,
         active: AtomicUsize::new(0),
-        opened: Default::default(),
-        section_bytes_max: AtomicU64::new(u64::MAX),
+        said: control::Said::default(),
         budget: Budget::default(),
         waker: AtomicWaker::new(),
     });

@@ -17,17 +17,37 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into());
 }
 
+/// Where bytes of the client's come from.
+pub(super) trait Source {
+    /// Reads some of them; none at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, ReadError>>;
+
+    /// Asks the client to send no more.
+    fn stop(&mut self, code: Code);
+}
+
+impl Source for quinn::RecvStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, ReadError>> {
+        Self::poll_read(self, cx, buf)
+    }
+
+    fn stop(&mut self, code: Code) {
+        // That it was stopped or has ended before changes nothing.
+        let _ = Self::stop(self, code.into());
+    }
+}
+
 /// A stream in the client's direction. Dropped before its end, it asks the client to send no more.
-pub(super) struct Reader {
-    recv: quinn::RecvStream,
+pub(super) struct Reader<S: Source = quinn::RecvStream> {
+    source: S,
     /// What was read and not taken yet: less than a frame that must be whole, and one read.
     held: BytesMut,
     has_ended: bool,
 }
 
-impl Reader {
-    pub(super) fn new(recv: quinn::RecvStream) -> Self {
-        Self { recv, held: BytesMut::new(), has_ended: false }
+impl<S: Source> Reader<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self { source, held: BytesMut::new(), has_ended: false }
     }
 
     /// What was read and not taken yet.
@@ -62,7 +82,7 @@ impl Reader {
             return Poll::Ready(Ok(false));
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            let length = ready!(self.recv.poll_read(cx, &mut scratch[..max]))?;
+            let length = ready!(self.source.poll_read(cx, &mut scratch[..max]))?;
             self.has_ended = length == 0;
             keep(&mut self.held, &scratch[..length]);
             Poll::Ready(Ok(length > 0))
@@ -87,11 +107,11 @@ impl Reader {
     /// Asks the client to send no more.
     pub(super) fn stop(&mut self, code: Code) {
         self.has_ended = true;
-        let _ = self.recv.stop(code.into());
+        self.source.stop(code);
     }
 }
 
-impl Drop for Reader {
+impl<S: Source> Drop for Reader<S> {
     fn drop(&mut self) {
         if !self.has_ended {
             self.stop(Code::NoError);

@@ -275,7 +275,9 @@ async fn send(
                 if let Ok(mut trailers) = frame.into_trailers() {
                     message::strip(&mut trailers);
                     // Nobody has to take trailers; the answer is whole without.
-                    if let Some(section) = message::trailer_section(&trailers, shared.section_bytes_max()) {
+                    if let Some(section) =
+                        message::trailer_section(&trailers, shared.said.section_bytes_max())
+                    {
                         out.frame(HEADERS, section).await?;
                     }
                     break;
@@ -293,7 +295,7 @@ async fn send_head(
     status: StatusCode,
     headers: &HeaderMap,
 ) -> Result<(), Unanswered> {
-    let section = message::answer_section(status, headers, shared.section_bytes_max());
+    let section = message::answer_section(status, headers, shared.said.section_bytes_max());
     let section = section.ok_or(Unanswered::TooLargeForClient)?;
     out.frame(HEADERS, section).await?;
     out.has_begun |= !status.is_informational();
