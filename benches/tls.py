@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Compares what TLS costs the gateways: CPU time for each handshake, and for each request over HTTP/1 and HTTP/2.
+"""Compares what TLS costs the gateways: CPU time for each handshake, and for each request over HTTP/1, 2 and 3.
 
-    cargo build --release
+    cargo build --release && cargo build --release -p tollgate-loadgen
     python3 benches/tls.py --caddy PATH
 
 Each gateway has the same ECDSA certificate and answers `hello` itself. h2load (Debian's nghttp2-client) asks, and every
-answer must be a 200. Handshakes are whole ones of TLS 1.3, each on a new connection with one request. The figures are
-CPU time of the gateway's processes for each request, the median over the rounds, with each round's ratio to nginx.
+answer must be a 200; over HTTP/3 our own load generator asks, and compares every answer. Debian's nginx has no HTTP/3,
+so that row's ratio is to Caddy. Handshakes are whole ones of TLS 1.3, each on a new connection with one request. The
+figures are CPU time of the gateway's processes for each request, the median over the rounds, with each round's ratio
+to nginx.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -42,7 +45,7 @@ CADDYFILE_TLS = """{{
 	admin off
 	auto_https disable_redirects
 	servers {{
-		protocols h1 h2
+		protocols {protocols}
 	}}
 }}
 https://localhost:{port} {{
@@ -59,9 +62,16 @@ JOBS = {
     "h2": (["-c", "4", "-m", "10"], 300_000),
 }
 
+# The job of our own load generator: as many connections and streams as for HTTP/2, for so many seconds at scale 1.
+H3 = "h3"
+H3_LOAD = {"connections": 4, "streams": 10}
+H3_SECONDS = 5
+
 
 class TlsServer(Server):
     """A gateway that answers over TLS."""
+
+    protocols = "h1 h2"
 
     def command(self):
         if self.name != "nginx":
@@ -71,7 +81,8 @@ class TlsServer(Server):
                 "XDG_DATA_HOME": os.path.join(self.directory, "data"),
                 "XDG_CONFIG_HOME": os.path.join(self.directory, "config"),
             }
-            config = self.write("Caddyfile", CADDYFILE_TLS.format(port=self.port, dir=self.directory))
+            config = self.write("Caddyfile", CADDYFILE_TLS.format(port=self.port, dir=self.directory,
+                                                                protocols=self.protocols))
             return command + [config, "--adapter", "caddyfile"], environment
         user = subprocess.run(["id", "-un"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
         group = subprocess.run(["id", "-gn"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
@@ -90,6 +101,26 @@ class TlsServer(Server):
                     return b" 200 " in stream.recv(64)
         except OSError:
             return False
+
+
+class H3Server(TlsServer):
+    """One that speaks HTTP/3 too, and says so to those who come otherwise."""
+
+    protocols = "h1 h2 h3"
+
+
+def measure_h3(server, loadgen, scale):
+    """CPU for each request over HTTP/3, several at a time on each connection."""
+    command = [loadgen, H3, "--to", server.address, "--trust", os.path.join(server.directory, "../cert.pem"),
+               "--expect", "hello"]
+    for name, value in (H3_LOAD | {"seconds": H3_SECONDS * scale}).items():
+        command += [f"--{name}", str(value)]
+    before = server.cpu()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300, check=False)
+    result = json.loads(done.stdout or '{"errors": 1, "first_error": "no outcome"}')
+    if result["errors"]:
+        raise SystemExit(f"{server.name}: {H3}: {result['errors']} wrong answers, the first: {result['first_error']}")
+    return (server.cpu() - before) / result["units"] * 1e6
 
 
 def measure(server, job, scale):
@@ -117,37 +148,59 @@ def main():
     parser.add_argument("--subject", default=os.path.join(ROOT, "target/release/tollgate"))
     parser.add_argument("--caddy", default=shutil.which("caddy"))
     parser.add_argument("--nginx", default=shutil.which("nginx") or "/usr/sbin/nginx")
+    parser.add_argument("--loadgen", default=os.path.join(ROOT, "target/release/tollgate-loadgen"))
+    parser.add_argument("--only", default="", help="jobs, comma-separated: " + ",".join([*JOBS, H3]))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
     binaries = {"tollgate": options.subject, "nginx": options.nginx, "caddy": options.caddy}
-    binaries = {name: path for name, path in binaries.items() if path and os.path.exists(path)}
+    binaries = {name: os.path.abspath(path) for name, path in binaries.items() if path and os.path.exists(path)}
     directory = tempfile.mkdtemp(prefix="tollgate-tls-")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-keyout", f"{directory}/key.pem", "-out", f"{directory}/cert.pem", "-days", "2",
-                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                    # Or else it is an authority's, which no server may have.
+                    "-addext", "basicConstraints=critical,CA:FALSE"],
                    stderr=subprocess.DEVNULL, check=True)
     os.chmod(directory, 0o755)
+    wanted = [job for job in options.only.split(",") if job] or [*JOBS, H3]
+    if unknown := [job for job in wanted if job not in (*JOBS, H3)]:
+        raise SystemExit(f"unknown job '{unknown[0]}'")
     servers = [TlsServer(name, path, directory, None) for name, path in binaries.items()]
-    figures = {job: {server.name: [] for server in servers} for job in JOBS}
+    # With processes of their own, since who speaks HTTP/3 has a header field more to send over the others.
+    os.mkdir(f"{directory}/{H3}")
+    for file in ("cert.pem", "key.pem"):
+        shutil.copy(f"{directory}/{file}", f"{directory}/{H3}")
+    speaking = [H3Server(name, path, f"{directory}/{H3}", None) for name, path in binaries.items() if name != "nginx"]
+    figures = {job: {name: [] for name in binaries} for job in wanted}
     try:
-        for server in servers:
-            server.start()
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-            for job in JOBS:
-                for server in servers:
-                    figures[job][server.name].append(measure(server, job, options.scale))
+            for job in wanted:
+                for server in speaking if job == H3 else servers:
+                    server.process or server.start()
+                    cost = measure_h3(server, options.loadgen, options.scale) if job == H3 \
+                        else measure(server, job, options.scale)
+                    figures[job][server.name].append(cost)
     finally:
-        for server in servers:
+        for server in servers + speaking:
             server.stop()
         shutil.rmtree(directory, ignore_errors=True)
+    table(figures, binaries)
+
+
+def table(figures, binaries):
+    """Prints medians, and the median of each round's ratio to nginx, or to Caddy where nginx has no such job."""
     print(f"{'CPU us for each':<16}" + "".join(f"{name:>22}" for name in binaries))
     for job, by_name in figures.items():
         line = f"{job:<16}"
-        for name, values in by_name.items():
-            ratios = [value / base for value, base in zip(values, by_name.get("nginx", values))]
-            line += f"{statistics.median(values):>14.1f} ({statistics.median(ratios):.2f})"
+        bases = by_name.get("nginx") or by_name.get("caddy")
+        for values in by_name.values():
+            if not values:
+                line += f"{'-':>22}"
+                continue
+            ratios = [value / base for value, base in zip(values, bases or values)]
+            line += f"{statistics.median(values):>15.1f} ({statistics.median(ratios):.2f})"
         print(line)
 
 

@@ -1,12 +1,13 @@
-//! Load for `benches/compare.py`: an upstream shaped like a model server, and clients that check every
+//! Load for `benches/compare.py` and `benches/tls.py`: an upstream shaped like a model server, and clients that check every
 //! answer they get.
 //!
-//! It speaks HTTP/1.1 by hand on one thread, so that it costs little beside the gateway it measures: both
+//! It speaks HTTP/1.1 by hand (and HTTP/3 by libraries) on one thread, so that it costs little beside the gateway it measures: both
 //! share two cores. A client prints one line of JSON when it is done; `errors` there counts answers that
 //! were wrong in any way, and the driver refuses a measurement that has one.
 
 mod answer;
 mod client;
+mod h3;
 mod options;
 mod tunnels;
 mod upstream;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             Role::Download => client::download(&options).await,
             Role::Upload => client::upload(&options).await,
             Role::Tunnels => tunnels::run(&options).await,
+            Role::H3 => h3::run(&options).await,
         }
     });
     match outcome {

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Shown when the arguments make no sense.
 pub const USAGE: &str = "\
 usage: tollgate-loadgen ROLE [--to ADDRESS] [--key KEY] [--connections N] [--seconds S] [--count N]
-                             [--interval-us N] [--bytes N]
+                             [--interval-us N] [--bytes N] [--streams N] [--trust FILE] [--expect TEXT]
 
   upstream     a model server: prints its address, serves until stdin closes
   kept         small requests over kept connections, as fast as they are answered
@@ -17,6 +17,8 @@ usage: tollgate-loadgen ROLE [--to ADDRESS] [--key KEY] [--connections N] [--sec
   file         a file of --bytes over kept connections, as fast as it is answered
   tunnels      WebSockets: opens them, waits for a line on stdin, then sends a message on each at every
                --interval-us, and waits for it to come back
+  h3           requests for / over HTTP/3, --streams at a time on each connection, answered with --expect;
+               the certificate for localhost must be that in the PEM file --trust
   download     answers of --bytes in all        upload   requests of --bytes in all";
 
 /// What this process is to be.
@@ -32,6 +34,7 @@ pub enum Role {
     Download,
     Upload,
     Tunnels,
+    H3,
 }
 
 /// The whole command line; what a role does not use is ignored by it.
@@ -49,6 +52,12 @@ pub struct Options {
     pub interval: Duration,
     /// Bytes moved in all, over all connections.
     pub bytes: u64,
+    /// Requests under way on each connection.
+    pub streams: usize,
+    /// A PEM file with the gateway's certificate.
+    pub trust: String,
+    /// What an answer has to be.
+    pub expect: String,
 }
 
 impl Options {
@@ -64,6 +73,7 @@ impl Options {
             Some("download") => Role::Download,
             Some("upload") => Role::Upload,
             Some("tunnels") => Role::Tunnels,
+            Some("h3") => Role::H3,
             Some(other) => return Err(format!("unknown role '{other}'")),
             None => return Err("a role is needed".to_owned()),
         };
@@ -76,6 +86,9 @@ impl Options {
             count: 200,
             interval: Duration::from_millis(2),
             bytes: 1 << 30,
+            streams: 1,
+            trust: String::new(),
+            expect: String::new(),
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -89,6 +102,9 @@ impl Options {
                 }
                 "--count" => options.count = number(&name, &value)?,
                 "--interval-us" => options.interval = Duration::from_micros(number(&name, &value)?),
+                "--streams" => options.streams = number::<usize>(&name, &value)?.max(1),
+                "--trust" => options.trust = value,
+                "--expect" => options.expect = value,
                 "--bytes" => options.bytes = number(&name, &value)?,
                 _ => return Err(format!("unknown option '{name}'")),
             }
