@@ -84,9 +84,15 @@ pub fn escape_query(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(escaped)
 }
 
-/// A query with what may not stand in one escaped; the rest is left as it is.
+/// A query with what may not stand in one escaped; the rest is left as it is, and so is text that is
+/// UTF-8, which clients send too.
 pub fn escape_bad_query(query: &[u8]) -> Cow<'_, [u8]> {
-    escape(query, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>'))
+    let is_text = std::str::from_utf8(query).is_ok();
+    escape(query, |byte| match byte {
+        b'"' | b'#' | b'<' | b'>' => false,
+        0x80.. => is_text,
+        _ => byte.is_ascii_graphic(),
+    })
 }
 
 fn unreserved(byte: u8) -> bool {

@@ -52,7 +52,9 @@ impl Rewrite {
         x.keep_original();
         if let Some(method) = &self.method {
             let name = method.render(x).to_ascii_uppercase();
-            x.method = Method::from_bytes(&name).map_err(HandlerError::internal)?;
+            // Without one a request is a GET to upstreams, as in Go.
+            let name = if name.is_empty() { b"GET" } else { &name[..] };
+            x.method = Method::from_bytes(name).map_err(HandlerError::internal)?;
         }
         if let Some(target) = &self.target {
             target.apply(x)?;
@@ -72,6 +74,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::http::Body;
 
     /// The target after the change.
     fn rewritten(config: Value, target: &str, headers: &[(&str, &str)]) -> String {
@@ -244,5 +247,13 @@ mod tests {
         let mut x = Exchange::get("/", &[]);
         rewrite.apply(&mut x).unwrap();
         assert_eq!((x.method, x.original.unwrap().method), (Method::POST, Method::GET));
+    }
+
+    #[test]
+    fn a_method_that_comes_to_nothing_is_get() {
+        let config = config::Rewrite { method: "{vars.nothing}".into(), ..Default::default() };
+        let mut x = Exchange::for_test(http::Request::post("/").body(Body::Empty).unwrap());
+        Rewrite::compile(&config).unwrap().apply(&mut x).unwrap();
+        assert_eq!((x.method, x.original.unwrap().method), (Method::GET, Method::POST));
     }
 }

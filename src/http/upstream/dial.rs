@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -154,6 +154,16 @@ impl UpstreamIo {
         match self {
             Self::Timed(timed) => &mut timed.io,
             io => io,
+        }
+    }
+
+    /// Our end of a connection over TCP.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(io) => io.local_addr().ok(),
+            Self::Unix(_) => None,
+            Self::Tls(session) => session.get_ref().0.local(),
+            Self::Timed(timed) => timed.io.local(),
         }
     }
 

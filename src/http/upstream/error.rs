@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 
+use super::Dial;
 use crate::http::{BodyError, BodyTooLarge};
 
 /// A failed attempt at an upstream. It knows whether trying another one is safe.
@@ -21,7 +23,7 @@ pub struct UpstreamError {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamErrorKind {
     /// No connection came about.
-    #[error("dial {address}: {}", told(.source))]
+    #[error("{}", dial_told(.address, .source))]
     Dial {
         /// The network and the address that were dialled.
         address: String,
@@ -29,7 +31,7 @@ pub enum UpstreamErrorKind {
         source: io::Error,
     },
     /// The TLS handshake failed.
-    #[error("TLS handshake with {address}: {source}")]
+    #[error("TLS handshake with {address}: {}", handshake_told(.source))]
     Handshake {
         /// The address that was dialled.
         address: String,
@@ -39,9 +41,18 @@ pub enum UpstreamErrorKind {
     /// Nothing came within the time that the configuration grants.
     #[error("{0} timed out")]
     Timeout(&'static str),
-    /// The connection ended before the answer's head was complete.
-    #[error("upstream closed the connection before it answered")]
+    /// All was sent, and no answer began in time.
+    #[error("net/http: timeout awaiting response headers")]
+    HeadLate,
+    /// The connection ended before anything of an answer came.
+    #[error("EOF")]
     Closed,
+    /// It ended within the answer's head.
+    #[error("net/http: HTTP/1.x transport connection broken: unexpected EOF")]
+    HeadCut,
+    /// It ended within the answer's body.
+    #[error("unexpected EOF")]
+    BodyCut,
     /// Reading or writing failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -54,6 +65,30 @@ pub enum UpstreamErrorKind {
     /// The HTTP/2 session failed.
     #[error("HTTP/2 upstream: {0}")]
     Http2(String),
+}
+
+/// A name that was not found, or not looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("lookup {host}: {}", lookup_told(.host, .source))]
+struct LookupError {
+    host: String,
+    source: io::Error,
+}
+
+/// Says of a failure that it was in looking up a name.
+pub(super) fn in_lookup(host: &str, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), LookupError { host: host.to_owned(), source })
+}
+
+/// Why a name was not found, without saying again which it was.
+fn lookup_told(host: &str, error: &io::Error) -> String {
+    let text = error.to_string();
+    let own = text.strip_prefix("looking up ").and_then(|rest| rest.strip_prefix(host)?.strip_prefix(": "));
+    let systems = text.strip_prefix("failed to lookup address information: ");
+    match own.or(systems).unwrap_or(&text) {
+        "Name or service not known" | "No address associated with hostname" => "no such host".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// Why a connection did not come about, in the words that Go's users look for in logs.
@@ -71,14 +106,34 @@ fn told(error: &io::Error) -> Cow<'_, str> {
     Cow::Borrowed(words)
 }
 
+/// The same, with what was dialled.
+fn dial_told(address: &str, error: &io::Error) -> String {
+    match error.get_ref().and_then(|source| source.downcast_ref::<LookupError>()) {
+        // There was nothing to dial yet.
+        Some(lookup) => format!("dial tcp: {lookup}"),
+        None => format!("dial {address}: {}", told(error)),
+    }
+}
+
+/// Why a handshake failed.
+fn handshake_told(error: &io::Error) -> Cow<'_, str> {
+    if error.kind() == io::ErrorKind::UnexpectedEof { "EOF".into() } else { error.to_string().into() }
+}
+
+/// Why reading failed, on a connection from our `local` end, in the same words.
+pub(super) fn read_told(local: Option<SocketAddr>, dial: &Dial, error: io::Error) -> io::Error {
+    match (local, error.kind()) {
+        (Some(local), io::ErrorKind::ConnectionReset) => {
+            let text = format!("read tcp {local}->{dial}: read: connection reset by peer");
+            io::Error::new(error.kind(), text)
+        }
+        _ => error,
+    }
+}
+
 /// Why the client's body could not be sent. One that is too long has broken off on our side.
 fn body_told(error: &BodyError) -> String {
     if error.is::<BodyTooLarge>() { error.to_string() } else { format!("reading request body: {error}") }
-}
-
-impl UpstreamErrorKind {
-    /// All was sent, and no answer began in time.
-    pub(super) const HEAD_LATE: Self = Self::Timeout("waiting for the answer's head");
 }
 
 impl UpstreamError {
@@ -90,5 +145,30 @@ impl UpstreamError {
     /// An error after some of the request may have arrived.
     pub(super) fn sent(kind: impl Into<UpstreamErrorKind>) -> Self {
         Self { kind: kind.into(), reached: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_as_gos_users_know_them() {
+        let dial =
+            |source| UpstreamErrorKind::Dial { address: "tcp a.test:80".to_owned(), source }.to_string();
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(dial(refused), "dial tcp a.test:80: connect: connection refused");
+        let systems = io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(dial(in_lookup("a.test", systems)), "dial tcp: lookup a.test: no such host");
+        let own = io::Error::new(io::ErrorKind::TimedOut, "looking up a.test: no answer");
+        assert_eq!(dial(in_lookup("a.test", own)), "dial tcp: lookup a.test: no answer");
+        let early = io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof");
+        let early = UpstreamErrorKind::Handshake { address: "a.test:443".to_owned(), source: early };
+        assert_eq!(early.to_string(), "TLS handshake with a.test:443: EOF");
+        let dial = Dial::Tcp { host: "127.0.0.1".into(), port: 2 };
+        let reset = |local| read_told(local, &dial, io::ErrorKind::ConnectionReset.into());
+        let told = reset(Some(([127, 0, 0, 1], 1).into())).to_string();
+        assert_eq!(told, "read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer");
+        assert_eq!(reset(None).kind(), io::ErrorKind::ConnectionReset);
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::Sleep;
 use super::Reason;
 use super::decode::{Framing, framing};
 use super::dial::UpstreamIo;
-use super::error::UpstreamErrorKind;
+use super::error::{UpstreamErrorKind, read_told};
 use super::pool::{self, IdleLimits, PoolKey};
 use super::upload::{self, Upload};
 use crate::http::chunked::{Chunked, Piece};
@@ -135,16 +135,15 @@ impl H1 {
             }
             let more = match read(&mut self.io, cx) {
                 Poll::Ready(Ok(more)) => more,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(read_told(self.io.local(), &self.key.dial, error).into()));
+                }
                 // A client's body that broke off ends the attempt only if no answer is there.
                 Poll::Pending => return uploading.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
             };
             if more.is_empty() {
-                let cut = if self.rest.is_empty() {
-                    UpstreamErrorKind::Closed
-                } else {
-                    UpstreamErrorKind::BadAnswer("header section cut short")
-                };
+                let cut =
+                    if self.rest.is_empty() { UpstreamErrorKind::Closed } else { UpstreamErrorKind::HeadCut };
                 return Poll::Ready(Err(uploading.unwrap_or(cut)));
             }
             *looked_at = self.rest.len();
@@ -214,7 +213,7 @@ impl H1 {
                     self.framing = Framing::Length(0);
                     return Poll::Ready(None);
                 }
-                return Poll::Ready(Some(Err(Box::new(UpstreamErrorKind::Closed))));
+                return Poll::Ready(Some(Err(Box::new(UpstreamErrorKind::BodyCut))));
             }
         }
     }
@@ -359,7 +358,7 @@ impl Future for ReadHead<'_> {
             && let Some(patience) = this.patience
         {
             ready!(patience.poll_end(cx));
-            return Poll::Ready(Err(UpstreamErrorKind::HEAD_LATE));
+            return Poll::Ready(Err(UpstreamErrorKind::HeadLate));
         }
         head
     }

@@ -96,7 +96,7 @@ pub(super) async fn round_trip(
             () = async {
                 sent.await;
                 tokio::time::sleep(limit).await;
-            } => return Err(UpstreamError::sent(UpstreamErrorKind::HEAD_LATE)),
+            } => return Err(UpstreamError::sent(UpstreamErrorKind::HeadLate)),
         },
     };
     let answer = answer.map_err(|error| UpstreamError::sent(failed(error)))?;

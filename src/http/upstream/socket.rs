@@ -9,15 +9,20 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::TransportOptions;
+use super::error::in_lookup;
 use crate::dns::Families;
 
 /// Connects to a host.
 pub(super) async fn open(host: &str, port: u16, options: &TransportOptions) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = match &options.resolver {
-        None => tokio::net::lookup_host((host, port)).await?.collect(),
+        None => {
+            let found = tokio::net::lookup_host((host, port)).await;
+            found.map_err(|error| in_lookup(host, error))?.collect()
+        }
         Some(resolver) => {
             let families = options.local_address.map_or(Families::BOTH, |local| Families::of(local.ip()));
-            let addresses = resolver.addresses(host, families).await?;
+            let addresses = resolver.addresses(host, families).await;
+            let addresses = addresses.map_err(|error| in_lookup(host, error))?;
             addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
         }
     };

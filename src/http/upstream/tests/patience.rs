@@ -88,7 +88,7 @@ fn an_upstream_that_says_nothing_is_given_up_in_time() {
         let h2 = h2_upstream().await;
         for (transport, dial) in [(impatient(false), &upstream.dial), (impatient(true), &h2)] {
             let error = ask(&transport, dial, Body::Empty).await.unwrap_err();
-            assert!(matches!(error.kind, UpstreamErrorKind::Timeout(_)) && error.reached, "{error}");
+            assert!(matches!(error.kind, UpstreamErrorKind::HeadLate) && error.reached, "{error}");
         }
     });
 }

@@ -58,7 +58,7 @@ impl Failure {
             Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Self::Answer(status) => *status,
             Self::Upstream(error) => match &error.kind {
-                UpstreamErrorKind::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+                UpstreamErrorKind::Timeout(_) | UpstreamErrorKind::HeadLate => StatusCode::GATEWAY_TIMEOUT,
                 UpstreamErrorKind::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                     StatusCode::GATEWAY_TIMEOUT
                 }
