@@ -37,7 +37,7 @@ mod trust_pool;
 mod trust_store;
 
 pub use app::App;
-pub use authority::{Authorities, Authority, RequestOrder, SignedRequest, SigningRequest};
+pub use authority::{Authorities, Authority, RequestOrder, SignedRequest, SigningRequest, by_hand};
 pub use automation::{internal_policy, tailscale_manager};
 pub use certificate::Certificate;
 pub use client::{ClientOptions, Trust, own_client_config};

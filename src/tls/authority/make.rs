@@ -62,7 +62,7 @@ impl KeyType {
         Ok(KeyPem::new(key_pem(&self.key_pair()?)))
     }
 
-    fn key_pair(self) -> Result<KeyPair, rcgen::Error> {
+    pub(super) fn key_pair(self) -> Result<KeyPair, rcgen::Error> {
         match self {
             Self::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
             Self::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
@@ -206,19 +206,21 @@ pub(super) fn key_pem(key: &KeyPair) -> String {
 
 /// Certificates in PEM, with the line length that everyone writes.
 pub(in super::super) fn certificate_pem(chain: &[&CertificateDer<'static>]) -> String {
+    chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+}
+
+/// A block of PEM.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
-    let mut text = String::new();
-    for certificate in chain {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        let encoded = base64::engine::general_purpose::STANDARD.encode(certificate);
-        let mut rest = encoded.as_str();
-        while !rest.is_empty() {
-            let (line, after) = rest.split_at(rest.len().min(64));
-            text.push_str(line);
-            text.push('\n');
-            rest = after;
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let encoded = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
     }
+    text.push_str(&format!("-----END {label}-----\n"));
     text
 }

@@ -4,6 +4,7 @@
 //! live for days and sign the certificates of sites. Both are kept in the storage, where Caddy
 //! keeps them too.
 
+pub mod by_hand;
 mod make;
 mod request;
 

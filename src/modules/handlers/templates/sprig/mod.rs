@@ -4,10 +4,12 @@
 mod dates;
 mod dicts;
 mod encodings;
+mod keys;
 mod lists;
 mod logic;
 mod numbers;
 mod patterns;
+mod secrets;
 mod strings;
 
 use std::borrow::Cow;
@@ -33,6 +35,8 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         logic::TABLE,
         encodings::TABLE,
         dates::TABLE,
+        keys::TABLE,
+        secrets::TABLE,
     ];
     tables.into_iter().flatten().copied().collect()
 });

@@ -164,3 +164,63 @@ fn what_is_merged_is_as_it_was_before() {
     assert_eq!(first.length(), Some(65));
     assert_eq!(call("get", &[first, v("63")]), "map[x:1]");
 }
+
+#[test]
+fn keys_and_certificates() {
+    let function = |name: &str| find(name).unwrap();
+    let key = function("genPrivateKey")(&[v("ecdsa")]).unwrap();
+    assert!(key.text().starts_with("-----BEGIN EC PRIVATE KEY-----\n"));
+    assert_eq!(call("genPrivateKey", &[v("x")]), "Unknown type x");
+    let authority = function("genCAWithKey")(&[v("ca"), Value::Int(365), key.clone()]).unwrap();
+    let Value::Object(object) = &authority else { panic!("{authority:?}") };
+    let member = |name: &str| object.member(name, &[]).unwrap().unwrap();
+    assert_eq!(member("Key").text(), key.text());
+    assert!(object.member("Other", &[]).is_none());
+    let encoded = |name: &str| function("b64enc")(&[member(name)]).unwrap();
+    assert_eq!(call("buildCustomCert", &[encoded("Cert"), encoded("Key")]), authority.text());
+    let names: Value = vec![v("a.test")].into();
+    let leaf = [v("leaf"), vec![v("::1")].into(), names, Value::Int(1), authority.clone(), key.clone()];
+    assert!(call("genSignedCertWithKey", &leaf).starts_with("{-----BEGIN CERTIFICATE-----\n"));
+    let own = |ips: Value| [v("own"), ips, Value::Nil, Value::Int(1), key.clone()];
+    assert!(call("genSelfSignedCertWithKey", &own(Value::Nil)).contains("-----END CERTIFICATE-----\n"));
+    for (name, arguments, expected) in [
+        ("genSelfSignedCertWithKey", own(vec![v("x")].into()).to_vec(), "error: error parsing ip: x"),
+        ("genSelfSignedCertWithKey", own(l(&[1])).to_vec(), "error: error parsing ip: 1 is not a string"),
+        ("genCA", vec![v("ca")], "error: wrong number of args: want 2 got 1"),
+        (
+            "genCAWithKey",
+            vec![v("ca"), Value::Int(1), v("x")],
+            "error: parsing private key: no PEM data in input",
+        ),
+        (
+            "genSignedCert",
+            vec![v("a"), Value::Nil, Value::Nil, Value::Int(1), v("x")],
+            "error: wrong type for value; expected sprig.certificate; got string",
+        ),
+        ("buildCustomCert", vec![v("?"), v("")], "error: unable to decode base64 certificate"),
+        ("buildCustomCert", vec![v("eA=="), v("eA==")], "error: unable to decode certificate"),
+    ] {
+        assert_eq!(call(name, &arguments), expected, "{name}");
+    }
+}
+
+#[test]
+fn passwords_and_encrypted_texts() {
+    let hash = call("bcrypt", &[v("pw")]);
+    assert!(hash.starts_with("$2a$10$") && bcrypt::verify("pw", &hash).unwrap(), "{hash}");
+    assert!(call("htpasswd", &[v("u"), v("pw")]).starts_with("u:$2a$10$"));
+    assert_eq!(call("htpasswd", &[v("u:x"), v("pw")]), "invalid username: u:x");
+    let long = "failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes";
+    assert_eq!(call("bcrypt", &[v(&"a".repeat(73))]), long);
+    assert_eq!(call("randBytes", &[Value::Int(12)]).len(), 16);
+    assert!(call("randBytes", &[Value::Int(-1)]).starts_with("error: "));
+    // Of sprig's own documentation.
+    let theirs = v("30tEfhuJSVRhpG97XCuWgz2okj7L8vQ1s6V9zVUPeDQ=");
+    assert_eq!(call("decryptAES", &[v("secretkey"), theirs.clone()]), "plaintext");
+    let ours = v(&call("encryptAES", &[v("secret"), v("text")]));
+    assert_eq!(call("decryptAES", &[v("secret"), ours]), "text");
+    assert_eq!(call("encryptAES", &[v("secret"), v("")]), "");
+    for (password, text) in [("other", theirs), ("secretkey", v("xx")), ("secretkey", v("c2hvcnQ="))] {
+        assert!(call("decryptAES", &[v(password), text]).starts_with("error: "));
+    }
+}
