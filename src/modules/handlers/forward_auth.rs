@@ -38,6 +38,9 @@ pub(super) static MODULE: Module = Module {
 
 fn parse_directive(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
     let matchers = h.extract_matcher_set()?;
+    // Gathered once more, as in Caddy: what stands behind the block's end becomes a part of it, and is refused.
+    h.cursor.next();
+    h.cursor = h.cursor.new_from_next_segment();
     let (uri, copied) = take_own(&mut h.cursor)?;
     h.cursor.reset();
     if uri.is_empty() {

@@ -46,6 +46,9 @@ struct Own {
 
 fn parse(h: &mut Helper<'_>) -> Result<Vec<ConfigValue>, Error> {
     let matchers = h.extract_matcher_set()?;
+    // Gathered once more, as in Caddy: what stands behind the block's end becomes a part of it, and is refused.
+    h.cursor.next();
+    h.cursor = h.cursor.new_from_next_segment();
     let mut own = take_own(&mut h.cursor)?;
     h.cursor.reset();
     let mut routes = if own.index == "off" { Vec::new() } else { index_routes(&mut own) };
