@@ -209,19 +209,40 @@ fn content_type(body: &[u8]) -> HeaderValue {
     HeaderValue::from_static(if is_json { "application/json" } else { "text/plain; charset=utf-8" })
 }
 
-/// A page whose bytes from placeholders are escaped, for attributes and scripts alike.
+/// A page whose bytes from placeholders are part of an address, in scripts and attributes alike. So what could
+/// end either is written as an address writes it; an entity would mean itself in a script.
 fn escaped_page(marked: &[(u8, bool)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(marked.len());
-    for (byte, written) in marked {
-        match byte {
-            b'"' | b'\'' | b'<' | b'>' | b'&' | b'\\' | b'`' if !written => {
-                out.extend_from_slice(format!("&#{byte};").as_bytes());
+    for run in marked.chunk_by(|(_, left), (_, right)| left == right) {
+        let text = run.iter().map(|(byte, _)| *byte);
+        if run[0].1 {
+            out.extend(text);
+            continue;
+        }
+        let start = out.len();
+        for byte in text {
+            match byte {
+                b'"' | b'\'' | b'<' | b'>' | b'\\' | b'`' | 0..=b' ' | 0x7f => {
+                    out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+                }
+                _ => out.push(byte),
             }
-            _ => out.push(*byte),
+        }
+        let scheme = SCRIPTS.iter().find(|scheme| {
+            out[start..]
+                .get(..scheme.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(scheme.as_bytes()))
+        });
+        if let Some(scheme) = scheme {
+            let colon = start + scheme.len() - 1;
+            out.splice(colon..=colon, *b"%3A");
         }
     }
     out
 }
+
+/// Addresses that begin so are programs.
+const SCRIPTS: [&str; 3] = ["javascript:", "vbscript:", "data:"];
 
 impl Handler for Respond {
     fn handle<'p: 'x, 'x>(&'p self, x: &'x mut Exchange) -> Step<'p, 'x> {
