@@ -16,7 +16,10 @@ use super::header_maps;
 use super::lookup::Lookups;
 use super::placeholder::{host_of, request_path, request_uri};
 use super::regexp::{Captures, GroupKey};
-use super::{AccessEntry, Body, ConnInfo, HandlerError, Metered, NamedSource, UpstreamInfo, Vars, target};
+use super::{
+    AccessEntry, Body, ConnInfo, HandlerError, InterimWay, Interims, Metered, NamedSource, UpstreamInfo,
+    Vars, target,
+};
 
 /// So deep may one `map` use the outcome of another.
 const SOURCE_DEPTH_MAX: u8 = 8;
@@ -38,6 +41,8 @@ pub struct Exchange {
     pub extensions: Extensions,
     /// The connection that the request came by.
     pub conn: Arc<ConnInfo>,
+    /// Where interim answers go, if they don't go by [`ConnInfo::send_interim`].
+    pub(crate) interims: Option<Arc<Interims>>,
     /// The client's address as far as `trusted_proxies` lets us believe it.
     pub client_ip: Option<IpAddr>,
     /// Whether the client is a proxy that the server's `trusted_proxies` names.
@@ -126,6 +131,7 @@ impl Exchange {
             body,
             extensions: parts.extensions,
             conn,
+            interims: None,
             client_ip,
             trusted_proxy: false,
             response_headers: header_maps::take(),
@@ -198,6 +204,15 @@ impl Exchange {
     /// The target as an upstream gets it: escaped anew where it has bytes that may not stand there.
     pub fn request_uri(&self) -> Cow<'_, [u8]> {
         request_uri(&self.uri)
+    }
+
+    /// How interim answers (1xx) reach the client.
+    pub fn interim_way(&self) -> InterimWay<'_> {
+        match &self.interims {
+            Some(interims) => InterimWay::Stream(interims),
+            None if self.version == Version::HTTP_11 => InterimWay::Connection(&self.conn),
+            None => InterimWay::Nowhere,
+        }
     }
 
     /// Changes the target to this escaped path and query.

@@ -23,6 +23,7 @@ mod header_fields;
 mod header_maps;
 mod header_match;
 mod header_ops;
+mod interims;
 mod keep_body;
 mod lookup;
 mod matcher;
@@ -73,6 +74,7 @@ pub use handler::{
 pub use header_fields::{FieldValue, Fields};
 pub use header_match::{HeaderMatch, TextPattern};
 pub use header_ops::{HeaderOps, ResponseHeaderOps};
+pub use interims::{InterimWay, Interims};
 pub use lookup::unblock;
 pub use matcher::{Matcher, MatcherSet, MatcherSets, MatcherType, Need};
 pub use metrics::{HttpMetrics, Metered};

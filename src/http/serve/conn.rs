@@ -18,7 +18,7 @@ use super::streams::StreamClock;
 use super::{h1, h2};
 use crate::http::conn_info::TlsInfo;
 use crate::http::reading::read_little;
-use crate::http::{Body, BodyError, ConnInfo, Exchange, header_maps};
+use crate::http::{Body, BodyError, ConnInfo, Exchange, Interims, header_maps};
 use crate::tls::challenges::ACME_TLS;
 use crate::tls::{ConnectionPolicies, Selected};
 
@@ -209,14 +209,17 @@ pub(super) struct Responded {
     pub(super) body: Body,
 }
 
-/// Answers a request, whichever version of HTTP it came by, with what is `bound` when it comes.
+/// Answers a request, whichever version of HTTP it came by, with what is `bound` when it comes. Interim
+/// answers go to `interims` if they are given.
 pub(super) async fn respond(
     request: http::Request<Body>,
     conn: Arc<ConnInfo>,
     bound: &Bound,
+    interims: Option<Arc<Interims>>,
 ) -> Result<Responded, Aborted> {
     let is_connect = *request.method() == Method::CONNECT;
     let mut x = Exchange::new(request, conn);
+    x.interims = interims;
     let response = bound.server.serve(&mut x).await;
     if x.abort {
         return Err(Aborted);
@@ -249,6 +252,7 @@ pub(super) async fn respond_on_stream(
     conn: Arc<ConnInfo>,
     bound: Arc<Bound>,
     clock: Arc<StreamClock>,
+    interims: Option<Arc<Interims>>,
 ) -> Result<http::Response<Answer>, Aborted> {
     conn.wire.begin();
     // From here on `Answer` sees to it that the request counts as ended.
@@ -256,7 +260,7 @@ pub(super) async fn respond_on_stream(
     if let limit @ Some(_) = bound.limits.write_timeout {
         clock.limit_answer(limit);
     }
-    let Responded { parts, body } = respond(request, conn, &bound).await?;
+    let Responded { parts, body } = respond(request, conn, &bound, interims).await?;
     answer.body = body;
     Ok(http::Response::from_parts(parts, answer))
 }

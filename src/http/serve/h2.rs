@@ -50,7 +50,7 @@ where
                 true => Body::Empty,
                 false => Body::stream(Upload::new(body, clock.clone())),
             });
-            respond_on_stream(request, conn.clone(), slot.bound(), clock)
+            respond_on_stream(request, conn.clone(), slot.bound(), clock, None)
         })
     };
     let connection = hyper::server::conn::http2::Builder::new(streams)

@@ -44,7 +44,7 @@ impl Handler for Echo {
             if x.uri.path() == "/hints" {
                 let mut hints = http::HeaderMap::new();
                 hints.insert(header::LINK, HeaderValue::from_static("</a>"));
-                x.conn.send_interim(StatusCode::EARLY_HINTS, &hints);
+                x.interim_way().send(StatusCode::EARLY_HINTS, &hints);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             if x.uri.path() == "/slow" {

@@ -263,13 +263,13 @@ impl Respond {
         }
         let status = self.status(x)?;
         if status == StatusCode::EARLY_HINTS {
-            x.conn.send_interim(status, &x.response_headers);
+            x.interim_way().send(status, &x.response_headers);
             return Ok(Outcome::Next);
         }
         // Any other interim status is followed by the answer itself.
         let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         if is_interim {
-            x.conn.send_interim(status, &x.response_headers);
+            x.interim_way().send(status, &x.response_headers);
         }
         let status = if is_interim { StatusCode::OK } else { status };
         let mut response = Response::new(body.map_or(Body::Empty, |(body, _)| Body::Full(body)));

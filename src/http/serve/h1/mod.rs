@@ -153,7 +153,7 @@ where
     let Responded { mut parts, body } = {
         let bound = slot.bound();
         conn.wire.limit_answer(bound.limits.write_timeout);
-        let mut responding = pin!(conn::respond(request, conn.clone(), &bound));
+        let mut responding = pin!(conn::respond(request, conn.clone(), &bound, None));
         poll_fn(|cx| {
             lock(link).check_reader();
             if let Poll::Ready(response) = responding.as_mut().poll(cx) {

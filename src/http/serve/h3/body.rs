@@ -1,6 +1,5 @@
 //! The body of a request over HTTP/3, as its frames bring it.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,13 +42,10 @@ impl Waiting {
         self.0.1.wake();
     }
 
-    /// Resolves once the client is to be told.
-    pub(super) async fn is_over(&self) {
-        poll_fn(|cx| {
-            self.0.1.register(cx.waker());
-            if self.0.0.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+    /// Ready once the client is to be told.
+    pub(super) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.1.register(cx.waker());
+        if self.0.0.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

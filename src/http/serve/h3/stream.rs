@@ -14,14 +14,14 @@ use http_body::Body as _;
 use quinn::ReadError;
 
 use super::Shared;
-use super::body::{RequestBody, Rest};
+use super::body::{RequestBody, Rest, Waiting};
 use super::code::Code;
 use super::frames::{self, DATA, FrameError, Frames, HEADERS};
 use super::message::{self, Head};
 use super::qpack::{self, SectionError};
 use crate::http::serve::conn::{Aborted, Answer, respond_on_stream};
 use crate::http::serve::streams::{StreamClock, Upload};
-use crate::http::{Body, BodyError, status_text};
+use crate::http::{Body, BodyError, Interims, status_text};
 
 /// A client that says no length may be a moment late to say that there is no body, as with GET there
 /// mostly isn't; else the upstream would be announced one of unknown length.
@@ -191,24 +191,72 @@ async fn answer(
         true => Body::Empty,
         false => Body::stream(Upload::new(body, clock.clone())),
     });
-    let responding = respond_on_stream(request, shared.conn.clone(), shared.slot.bound(), clock.clone());
-    let mut responding = pin!(responding);
-    if let Some(waiting) = waiting {
-        let asks = Box::pin(waiting.is_over());
-        match select(asks, responding.as_mut()).await {
-            Either::Left(_) => send_head(shared, out, StatusCode::CONTINUE, &HeaderMap::new()).await?,
-            Either::Right((response, _)) => return finish(shared, out, response, is_head, &rest).await,
+    let interims = Arc::new(Interims::default());
+    let (slot, told) = (shared.slot.bound(), Some(interims.clone()));
+    let mut responding = pin!(respond_on_stream(request, shared.conn.clone(), slot, clock.clone(), told));
+    let response = until_answered(shared, out, responding.as_mut(), &interims, waiting).await?;
+    finish(shared, out, response, is_head, &rest).await
+}
+
+/// Waits for an answer, and sends what goes before it: interim ones, and that the client is to send its body
+/// once somebody reads it.
+async fn until_answered(
+    shared: &Shared,
+    out: &mut Outgoing,
+    mut responding: Pin<&mut impl Future<Output = Answered>>,
+    interims: &Interims,
+    mut waiting: Option<Waiting>,
+) -> Result<Answered, Unanswered> {
+    let mut answered = None;
+    loop {
+        let next = poll_fn(|cx| {
+            if answered.is_none() {
+                answered = match responding.as_mut().poll(cx) {
+                    Poll::Ready(response) => Some(response),
+                    Poll::Pending => None,
+                };
+            }
+            // What was said before the answer goes before it.
+            if let Poll::Ready((status, headers)) = interims.poll_next(cx) {
+                return Poll::Ready(Next::Interim(status, headers));
+            }
+            match answered.take() {
+                Some(response) => Poll::Ready(Next::Answer(response)),
+                None if waiting.as_ref().is_some_and(|waiting| waiting.poll_over(cx).is_ready()) => {
+                    Poll::Ready(Next::Interim(StatusCode::CONTINUE, HeaderMap::new()))
+                }
+                None => Poll::Pending,
+            }
+        });
+        match next.await {
+            Next::Answer(response) => return Ok(response),
+            Next::Interim(status, mut headers) => {
+                if status == StatusCode::CONTINUE {
+                    waiting = None;
+                }
+                // It has no body, whatever it says.
+                headers.remove(CONTENT_LENGTH);
+                message::strip(&mut headers);
+                send_head(shared, out, status, &headers).await?;
+            }
         }
     }
-    let response = responding.await;
-    finish(shared, out, response, is_head, &rest).await
+}
+
+type Answered = Result<http::Response<Answer>, Aborted>;
+
+/// What comes next of a request.
+enum Next {
+    /// An interim answer.
+    Interim(StatusCode, HeaderMap),
+    Answer(Answered),
 }
 
 /// Sends an answer to its end.
 async fn finish(
     shared: &Shared,
     out: &mut Outgoing,
-    response: Result<http::Response<Answer>, Aborted>,
+    response: Answered,
     is_head: bool,
     rest: &Rest,
 ) -> Result<Option<Answer>, Unanswered> {

@@ -320,3 +320,20 @@ fn a_client_may_take_back_all_that_is_under_way() {
     });
     assert_eq!(answer, "GET / 0");
 }
+
+#[test]
+fn interim_answers_come_before_the_real_one() {
+    let gate = gate("{}");
+    let client = Client::new();
+    let connection = client.dial(&gate);
+    let answer = client.run(async move {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(&frame(1, b"\0\0\xd1\xd7\x51\x06/hints\x50\x01h")).await.unwrap();
+        send.finish().unwrap();
+        recv.read_to_end(1 << 16).await.unwrap()
+    });
+    // The static table has `:status: 103` as its 24th field, and `link` as the name of its 11th.
+    let hints = b"\x01\x09\0\0\xd8\x5b\x04</a>";
+    assert!(answer.starts_with(hints), "{answer:?}");
+    assert_eq!(text(&answer), "GET /hints 0");
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use ipnet::IpNet;
 
@@ -295,13 +295,12 @@ impl Proxy {
             }
         };
         let transport = transports.pick(&target.dial, x, request.wants_upgrade).map_err(Failure::Request)?;
-        let conn = &x.conn;
-        let takes_interim = x.version == Version::HTTP_11;
+        let interim_way = x.interim_way();
         let mut on_interim = |status: StatusCode, mut headers: HeaderMap| {
             // The client got its 100 from us when its body was first asked for.
-            if takes_interim && status != StatusCode::CONTINUE {
+            if status != StatusCode::CONTINUE {
                 hop_by_hop::remove(&mut headers);
-                conn.send_interim(status, &headers);
+                interim_way.send(status, &headers);
             }
         };
         Ok(transport.round_trip(&target.dial, outgoing, &mut request.body, &mut on_interim).await?)
