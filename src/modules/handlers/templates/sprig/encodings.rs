@@ -29,6 +29,7 @@ pub(super) const TABLE: &[(&str, Function)] = &[
     ("randAlpha", |a| random(int(a, 0)?, |byte| byte.is_ascii_alphabetic())),
     ("randNumeric", |a| random(int(a, 0)?, |byte| byte.is_ascii_digit())),
     ("randAscii", |a| random(int(a, 0)?, |byte| matches!(byte, 32..=126))),
+    ("shuffle", |a| shuffled(&text(a, 0)?).map(Value::from)),
     ("fromJson", |a| Ok(serde_json::from_str(&text(a, 0)?).map(|json| from_json(&json)).unwrap_or_default())),
     ("mustFromJson", |a| {
         serde_json::from_str(&text(a, 0)?)
@@ -115,6 +116,17 @@ fn random(count: i64, may: fn(&u8) -> bool) -> Result<Value, Error> {
         out.extend(bytes.iter().map(|byte| byte & 0x7f).filter(may).take(count - out.len()));
     }
     Ok(Value::bytes(out))
+}
+
+/// A text's letters in an order of chance.
+fn shuffled(text: &str) -> Result<String, Error> {
+    let mut letters: Vec<char> = text.chars().collect();
+    let mut chance = vec![0; letters.len() * size_of::<u32>()];
+    getrandom::fill(&mut chance).map_err(|error| Error::new(error.to_string()))?;
+    for (at, bytes) in chance.as_chunks().0.iter().enumerate().skip(1) {
+        letters.swap(at, u32::from_le_bytes(*bytes) as usize % (at + 1));
+    }
+    Ok(letters.into_iter().collect())
 }
 
 /// JSON as values; whole numbers become floats, as in Go.

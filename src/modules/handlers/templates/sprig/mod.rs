@@ -11,6 +11,8 @@ mod numbers;
 mod patterns;
 mod secrets;
 mod strings;
+mod urls;
+mod versions;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -37,6 +39,8 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         dates::TABLE,
         keys::TABLE,
         secrets::TABLE,
+        urls::TABLE,
+        versions::TABLE,
     ];
     tables.into_iter().flatten().copied().collect()
 });

@@ -224,3 +224,176 @@ fn passwords_and_encrypted_texts() {
         assert!(call("decryptAES", &[v(password), text]).starts_with("error: "));
     }
 }
+
+// What Caddy 2.11.7 says.
+#[test]
+fn versions_and_constraints() {
+    let versions = [
+        "1.2.3",
+        "1.2.4",
+        "1.3.0",
+        "2.0.0",
+        "0.2.3",
+        "0.2.4",
+        "0.0.3",
+        "0.0.4",
+        "1.2.3-a",
+        "1.2.3-b.1",
+        "0.1.0",
+        "1.2.0",
+        "1.4.5",
+        "1.4.6",
+        "1.2.4-a",
+        "3.0.0",
+    ];
+    // Which of them a constraint takes.
+    for (constraint, expected) in [
+        ("1.2.3", "x..............."),
+        ("=1.2.3", "x..............."),
+        ("!=1.2.3", ".xxxxxxx..xxxx.x"),
+        (">1.2.3", ".xxx........xx.x"),
+        ("<1.2.3", "....xxxx..xx...."),
+        (">=1.2", "xxxx.......xxx.x"),
+        ("<=1.2", "xx..xxxx..xx...."),
+        (">1.2", "..xx........xx.x"),
+        (">1", "...x...........x"),
+        ("<1.2", "....xxxx..x....."),
+        ("~1.2.3", "xx.............."),
+        ("~1.2", "xx.........x...."),
+        ("~1", "xxx........xxx.."),
+        ("~>1.2.3", "xx.............."),
+        ("^1.2.3", "xxx.........xx.."),
+        ("^0.2.3", "....xx.........."),
+        ("^0.0.3", "......x........."),
+        ("^0.0", "......xx........"),
+        ("^0", "....xxxx..x....."),
+        ("^1.x", "xxx........xxx.."),
+        ("1.x", "xxx........xxx.."),
+        ("1.2.x", "xx.........x...."),
+        ("*", "xxxxxxxx..xxxx.x"),
+        ("1.2 - 1.4.5", "xxx........xx..."),
+        (">=1.2, <2", "xxx........xxx.."),
+        (">=1.2 <2", "xxx........xxx.."),
+        (">=1.2 || 0.1", "xxxx......xxxx.x"),
+        ("!=1.2", "..xxxxxx..x.xx.x"),
+        ("!=1", "...xxxxx..x....x"),
+        ("=>1.2", "xxxx.......xxx.x"),
+        ("=<1.2", "xx..xxxx..xx...."),
+        (">1.2.3-a", "xxxx.....x..xxxx"),
+        ("^1.2.3-b", "xxx......x..xxx."),
+        ("~0", "....xxxx..x....."),
+        ("x", "xxxxxxxx..xxxx.x"),
+        (">=1.2.3-0", "xxxx....xx..xxxx"),
+        ("~0.0.0", "xxxxxxxx..xxxx.x"),
+        ("<=1", "xxx.xxxx..xxxx.."),
+        (">=1.x", "xxxx.......xxx.x"),
+        ("!=1.x", "...xxxxx..x....x"),
+        ("1 || 2", "xxxx.......xxx.."),
+        (">= 1.2.3", "xxxx........xx.x"),
+        (" 1.2.3 ", "x..............."),
+    ] {
+        let takes = |version: &&str| call("semverCompare", &[v(constraint), v(version)]) == "true";
+        let taken: String = versions.iter().map(|it| if takes(it) { 'x' } else { '.' }).collect();
+        assert_eq!(taken, expected, "{constraint}");
+    }
+    for constraint in ["", "1.2.3 - ", ">>1", "1 - 2 - 3", "1.2.3.4", "^", "1,", "|| 1"] {
+        let error = call("semverCompare", &[v(constraint), v("1.2.3")]);
+        assert!(error.starts_with("error: improper constraint: "), "{constraint:?}: {error}");
+    }
+    for (version, expected) in [
+        ("1.2.3-a.1+b", "1.2.3-a.1+b"),
+        ("1.2", "1.2.0"),
+        ("v1", "1.0.0"),
+        ("01.2-a", "1.2.0-a"),
+        ("", "error: invalid semantic version"),
+        ("1.2.3.4", "error: invalid semantic version"),
+        ("1.2.3-", "error: invalid semantic version"),
+        ("1.2.3-01", "error: version segment starts with 0"),
+    ] {
+        assert_eq!(call("semver", &[v(version)]), expected);
+    }
+    let version = |text: &str| find("semver").unwrap()(&[v(text)]).unwrap();
+    let Value::Object(own) = version("v1.2.3-a+b") else { panic!("no version") };
+    let member = |name: &str| own.member(name, &[]).unwrap().unwrap().text().into_owned();
+    for (name, expected) in [
+        ("Major", "1"),
+        ("Prerelease", "a"),
+        ("Metadata", "b"),
+        ("Original", "v1.2.3-a+b"),
+        ("IncPatch", "1.2.3"),
+        ("IncMinor", "1.3.0"),
+        ("IncMajor", "2.0.0"),
+    ] {
+        assert_eq!(member(name), expected, "{name}");
+    }
+    let compared =
+        |name: &str, other: &str| own.member(name, &[version(other)]).unwrap().unwrap().text().into_owned();
+    assert_eq!((compared("Compare", "1.2.4"), compared("Equal", "1.2.3-a")), ("-1".into(), "true".into()));
+    assert!(own.member("Compare", &[v("1")]).unwrap().is_err() && own.member("Foo", &[]).is_none());
+}
+
+// What Caddy 2.11.7 says.
+#[test]
+fn urls_are_taken_apart_and_put_together() {
+    for (url, expected) in [
+        (
+            "http://u:p@h:1/a b?c=d#e",
+            "map[fragment:e host:h:1 hostname:h opaque: path:/a b query:c=d scheme:http userinfo:u:p]",
+        ),
+        ("//h/p", "map[fragment: host:h hostname:h opaque: path:/p query: scheme: userinfo:]"),
+        ("mailto:a@b", "map[fragment: host: hostname: opaque:a@b path: query: scheme:mailto userinfo:]"),
+        (
+            "http://[::1]:80/x",
+            "map[fragment: host:[::1]:80 hostname:::1 opaque: path:/x query: scheme:http userinfo:]",
+        ),
+        (
+            "HTTP://H/%41?x=%zz#%41",
+            "map[fragment:A host:H hostname:H opaque: path:/A query:x=%zz scheme:http userinfo:]",
+        ),
+        (
+            "1http://h",
+            "error: unable to parse url: parse \"1http://h\": first path segment in URL cannot contain colon",
+        ),
+        ("http://h:x/", "error: unable to parse url: parse \"http://h:x/\": invalid port \":x\" after host"),
+        ("http://h/%zz", "error: unable to parse url: parse \"http://h/%zz\": invalid URL escape \"%zz\""),
+        (
+            "http://a b/",
+            "error: unable to parse url: parse \"http://a b/\": invalid character \" \" in host name",
+        ),
+        ("://x", "error: unable to parse url: parse \"://x\": missing protocol scheme"),
+    ] {
+        assert_eq!(call("urlParse", &[v(url)]), expected);
+    }
+    let joined = |parts: &[(&str, &str)]| {
+        let arguments: Vec<Value> = parts.iter().flat_map(|(name, part)| [v(name), v(part)]).collect();
+        call("urlJoin", &[find("dict").unwrap()(&arguments).unwrap()])
+    };
+    for (parts, expected) in [
+        (
+            &[
+                ("scheme", "http"),
+                ("host", "h:80"),
+                ("path", "/p q"),
+                ("query", "q=a b"),
+                ("fragment", "f g"),
+                ("userinfo", "u:p"),
+            ][..],
+            "http://u:p@h:80/p%20q?q=a b#f%20g",
+        ),
+        (&[("host", "h")], "//h"),
+        (&[("scheme", "mailto"), ("opaque", "a@b")], "mailto:a@b"),
+        (&[("scheme", "http"), ("host", "h"), ("path", "p")], "http://h/p"),
+        (&[("userinfo", "u@x:p"), ("host", "h")], "//u%40x:p@h"),
+        (&[("path", "a:b")], "./a:b"),
+        (&[("scheme", "http"), ("path", "//x")], "http:////x"),
+        (&[], ""),
+    ] {
+        assert_eq!(joined(parts), expected, "{parts:?}");
+    }
+    let wrong = find("dict").unwrap()(&[v("host"), Value::Int(1)]).unwrap();
+    let error = "error: unable to parse host key, must be of type string, but int found";
+    assert_eq!(call("urlJoin", &[wrong]), error);
+    let mut letters: Vec<char> = call("shuffle", &[v("aébc")]).chars().collect();
+    letters.sort_unstable();
+    assert_eq!(letters, ['a', 'b', 'c', 'é']);
+}
