@@ -9,7 +9,7 @@ use socket2::TcpKeepalive;
 use super::access_log::ServerLog;
 use super::alias_fields::AliasFields;
 use super::content_type::Settled;
-use super::serve::{WireLimits, Wrappers, is_authority};
+use super::serve::{WireLimits, Wrappers, has_sound_escapes, is_authority};
 use super::strict_sni::{self, StrictSni};
 use super::trusted_proxies::TrustedProxies;
 use super::unsupported;
@@ -178,7 +178,10 @@ impl Server {
 
 /// Answers what Go's server answers before Caddy sees it.
 fn first_look(x: &mut Exchange) -> Option<Response> {
-    if x.version == http::Version::HTTP_2 && !has_sound_host(x) {
+    // Where we read heads ourselves, over HTTP/1 and HTTP/3, that is seen to.
+    if x.version == http::Version::HTTP_2
+        && !(has_sound_host(x) && has_sound_escapes(x.uri.path().as_bytes()))
+    {
         return Some(status(StatusCode::BAD_REQUEST));
     }
     if x.method == Method::OPTIONS && x.uri.path() == "*" {
@@ -218,8 +221,7 @@ async fn challenge_answer(tls: &tls::App, x: &mut Exchange) -> Option<Response> 
     Some(response)
 }
 
-/// Whether an HTTP/2 request names one host, or none, as a Host field can name it. With HTTP/1 the
-/// head's reader has seen to that.
+/// Whether an HTTP/2 request names one host, or none, as a Host field can name it.
 fn has_sound_host(x: &Exchange) -> bool {
     let mut hosts = x.headers.get_all(header::HOST).iter();
     let host = hosts.next().map_or(&b""[..], HeaderValue::as_bytes);

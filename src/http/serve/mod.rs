@@ -19,7 +19,7 @@ pub(super) mod wrappers;
 
 pub use engine::{Engine, Listen, ListenError};
 pub use h1::ClientBody;
-pub(super) use h1::is_authority;
+pub(super) use h1::{has_sound_escapes, is_authority};
 #[cfg(any(test, fuzzing))]
 pub use h1::laws;
 #[cfg(any(test, fuzzing))]

@@ -247,14 +247,14 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if !form {
         return Err(Refusal::BadRequest);
     }
+    if has_sound_escapes(target) { Ok(()) } else { Err(Refusal::BadRequest) }
+}
+
+/// Whether each `%` in a target's path is followed by two digits. One that isn't can be read in several ways.
+pub(in crate::http) fn has_sound_escapes(target: &[u8]) -> bool {
     let path = memchr::memchr(b'?', target).map_or(target, |query| &target[..query]);
-    for at in memchr::memchr_iter(b'%', path) {
-        let hex = path.get(at + 1..at + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit));
-        if !hex {
-            return Err(Refusal::BadRequest);
-        }
-    }
-    Ok(())
+    memchr::memchr_iter(b'%', path)
+        .all(|at| path.get(at + 1..at + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit)))
 }
 
 /// Whether a target's authority can take the place of the Host field, which the target beats.

@@ -32,7 +32,7 @@ use super::wire::{Registered, Wire};
 use crate::http::{Body, ClientIo, ConnInfo, Upgrade, header_maps};
 use answer::Asked;
 pub use body::ClientBody;
-pub(in crate::http) use head::is_authority;
+pub(in crate::http) use head::{has_sound_escapes, is_authority};
 use link::{Link, lock};
 use output::{AnswerError, Output};
 use refusal::Refusal;

@@ -235,6 +235,7 @@ fn check_head(fields: Vec<Field>) {
     let is_connect = *request.method() == Method::CONNECT;
     assert_eq!(is_connect, uri.scheme().is_none());
     assert!(is_connect || uri.path().starts_with('/') || uri.path() == "*", "{uri:?}");
+    assert!(crate::http::target::unescape(uri.path().as_bytes()).is_ok(), "{uri:?}");
     // As it will stand in a request line.
     assert!(!uri.to_string().bytes().any(|byte| byte <= b' ' || byte == 0x7f), "{uri:?}");
     let mut hosts = request.headers().get_all(HOST).iter();
@@ -304,6 +305,7 @@ mod tests {
             b"\xd4\xd7\xc1\x50\x01h",
             b"\xcf\x50\x01h",
             b"\x51\x05/a?b\xc3",
+            b"\x51\x04/%zz",
             b"\x51\x84\x60\xd5\x48\x5f",
             b"\xd1",
             b"\xd2",

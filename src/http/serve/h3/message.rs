@@ -108,7 +108,7 @@ impl Pseudo {
             });
             let path = self.path.ok_or(Malformed("no path"))?;
             let is_path = path.starts_with(b"/") || (*path == *b"*" && method == Method::OPTIONS);
-            if !is_path {
+            if !is_path || !super::has_sound_escapes(&path) {
                 return Err(Malformed("the path"));
             }
             let path = PathAndQuery::from_maybe_shared(Bytes::from(path.into_owned()));
@@ -318,6 +318,8 @@ mod tests {
             (3, "p"),
             (3, "*"),
             (3, "/a b"),
+            (3, "/a%2"),
+            (3, "/a%zz"),
             (3, "http://h/"),
         ] {
             let mut start = START;

@@ -25,11 +25,11 @@ use futures_util::task::AtomicWaker;
 
 use self::budget::Budget;
 use self::code::Code;
-use super::is_authority;
 use super::limits::WireLimits;
 use super::listener::Slot;
 use super::streams::{self, StreamClock};
 use super::wire::{self, Registered};
+use super::{has_sound_escapes, is_authority};
 use crate::http::ConnInfo;
 
 /// The protocol's name in TLS (RFC 9114 section 3.1).
