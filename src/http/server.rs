@@ -188,7 +188,7 @@ fn first_look(x: &mut Exchange) -> Option<Response> {
         return Some(Response::new(Body::Empty));
     }
     if let Some(expect) = x.headers.get(header::EXPECT)
-        && x.version < Version::HTTP_3
+        && x.version < Version::HTTP_2
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
         x.close_connection = true;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -46,10 +48,11 @@ where
         let (conn, streams) = (conn.clone(), streams.clone());
         service_fn(move |request: http::Request<Incoming>| {
             let clock = streams.begin();
-            let request = request.map(|body| match body.is_end_stream() {
+            let mut request = request.map(|body| match body.is_end_stream() {
                 true => Body::Empty,
                 false => Body::stream(Upload::new(body, clock.clone())),
             });
+            join_cookies(request.headers_mut());
             respond_on_stream(request, conn.clone(), slot.bound(), clock, None)
         })
     };
@@ -85,6 +88,20 @@ where
         tracing::trace!(%error, "connection ended");
     }
     drop(registered);
+}
+
+/// Puts cookies together that a client has only taken apart to compress them better: upstreams that speak
+/// HTTP/1 look at one field (RFC 9113 section 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // What may stand in each of them may in all together.
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// A transport whose client must take something of what is written, now and then.

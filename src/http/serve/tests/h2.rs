@@ -290,3 +290,34 @@ fn targets_that_no_head_of_http_1_can_have_are_refused() {
         }
     }
 }
+
+#[test]
+fn cookies_that_were_taken_apart_are_put_together() {
+    let mut headers = http::HeaderMap::new();
+    for (cookies, expected) in
+        [(&[][..], &[][..]), (&["a=b"], &["a=b"]), (&["a=b", "c=d", "e=f; g=h"], &["a=b; c=d; e=f; g=h"])]
+    {
+        headers.clear();
+        for cookie in cookies {
+            headers.append(header::COOKIE, HeaderValue::from_static(cookie));
+        }
+        super::super::h2::join_cookies(&mut headers);
+        assert_eq!(headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), expected);
+    }
+    let upstream = Upstream::start();
+    let gate = Gate::start(&upstream.settings());
+    let mut client = Client::connect(&gate, 65_535);
+    let request =
+        http::Request::get("http://h/x").header(header::COOKIE, "a=b").header(header::COOKIE, "c=d");
+    let _answer = client.send(request, Sent::Nothing);
+    let head = read_until(&mut upstream.accept(), "\r\n\r\n").to_ascii_lowercase();
+    assert!(head.contains("\r\ncookie: a=b; c=d\r\n"), "{head}");
+}
+
+#[test]
+fn what_is_expected_over_http_2_is_ignored_as_in_go() {
+    let gate = Gate::start("{}");
+    let mut client = Client::connect(&gate, 65_535);
+    let answer = client.send(http::Request::get("http://h/x").header(header::EXPECT, "x"), Sent::Nothing);
+    assert_eq!(client.wait(answer).unwrap().status(), StatusCode::OK);
+}
