@@ -19,9 +19,9 @@ pub(super) mod wrappers;
 
 pub use engine::{Engine, Listen, ListenError};
 pub use h1::ClientBody;
-pub(super) use h1::{has_sound_escapes, is_authority};
 #[cfg(any(test, fuzzing))]
 pub use h1::laws;
+pub(super) use h1::{has_sound_escapes, is_authority};
 #[cfg(any(test, fuzzing))]
 pub use h3::laws as http3_laws;
 pub use limits::WireLimits;
