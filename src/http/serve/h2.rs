@@ -92,7 +92,7 @@ where
 
 /// Puts cookies together that a client has only taken apart to compress them better: upstreams that speak
 /// HTTP/1 look at one field (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(COOKIE).iter();
     if cookies.next().is_none() || cookies.next().is_none() {
         return;
