@@ -3,82 +3,20 @@
 //! How bytes are cut into packets changes nothing of what is read from them; and what is taken for a
 //! request, a second, simpler reader takes for the same one.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::Frame;
-use socket2::TcpKeepalive;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::ClientBody;
-use super::link::{Link, lock};
+use super::link::lock;
 use super::refusal::Refusal;
 use super::request::Request;
-use crate::http::ConnInfo;
-use crate::http::serve::WireLimits;
-use crate::http::serve::listener::{Gone, Transport};
+use super::scripted::Scripted;
 
 /// Small, so that both sides of the limit are met often.
 const HEAD_BYTES_MAX: usize = 300;
-
-/// A client that sends its packets one by one, then nothing more.
-struct Packets {
-    left: Vec<u8>,
-    /// The lengths of the packets; the last one goes on for ever.
-    lengths: Vec<u8>,
-}
-
-impl AsyncRead for Packets {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.left.is_empty() {
-            return Poll::Pending;
-        }
-        let length = match &self.lengths[..] {
-            [] => usize::MAX,
-            [length, ..] => usize::from(*length).max(1),
-        };
-        let length = length.min(self.left.len()).min(buf.remaining());
-        buf.put_slice(&self.left[..length]);
-        self.left.drain(..length);
-        let rest = self.lengths.get(1..).unwrap_or_default().to_vec();
-        self.lengths = rest;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Packets {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Transport for Packets {
-    fn local(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    fn keep_alive(&self, _: &TcpKeepalive) {}
-
-    fn gone(&self) -> io::Result<Gone> {
-        Ok(Box::pin(std::future::pending()))
-    }
-}
 
 /// A request as it was read.
 #[derive(Debug, PartialEq)]
@@ -104,20 +42,9 @@ enum Behind {
 
 /// What is read of `bytes` if each request is answered as soon as it has come.
 fn read(bytes: &[u8], primed: usize, lengths: &[u8]) -> (Vec<Seen>, Behind) {
-    let limits = WireLimits {
-        head_bytes_max: HEAD_BYTES_MAX,
-        head_timeout: None,
-        idle_timeout: None,
-        read_idle_timeout: None,
-        write_idle_timeout: None,
-        read_timeout: None,
-        write_timeout: None,
-        keep_alive: None,
-    };
-    let conn = Arc::new(ConnInfo::new(None, None, None));
     let (first, left) = bytes.split_at(primed.min(bytes.len()));
-    let packets = Packets { left: left.to_vec(), lengths: lengths.to_vec() };
-    let link = Link::new(packets, Bytes::copy_from_slice(first), conn, Arc::new(limits));
+    let packets = Scripted::sends(left, lengths);
+    let link = packets.link(Bytes::copy_from_slice(first), HEAD_BYTES_MAX);
     let link = Arc::new(Mutex::new(link));
     let mut cx = Context::from_waker(Waker::noop());
     let mut all = Vec::new();

@@ -15,6 +15,8 @@ mod link;
 mod output;
 mod refusal;
 mod request;
+#[cfg(any(test, fuzzing))]
+mod scripted;
 mod sending;
 mod watch;
 
