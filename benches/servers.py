@@ -29,6 +29,8 @@ JOB_BALANCED = "balanced"
 # The file of JOB_FILE: each byte tells its place, as in the load generator's own answers.
 FILE_BYTES = 10 * 1024
 FILE_PERIOD = 251
+# Seconds that it rests before it is first asked for.
+FILE_RESTS = 1.5
 
 # What both jobs of nginx share.
 NGINX_COMMON = """
@@ -233,6 +235,8 @@ class Server:
             os.makedirs(os.path.join(self.directory, "site"), exist_ok=True)
             with open(os.path.join(self.directory, "site", "file.bin"), "wb") as file:
                 file.write(bytes(at % FILE_PERIOD for at in range(FILE_BYTES)))
+            # Most files that are served were not written a moment ago.
+            time.sleep(FILE_RESTS)
         with open(os.path.join(self.directory, "output"), "wb") as output:
             begin = time.perf_counter()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,

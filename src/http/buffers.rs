@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use super::spares::{self, Spares};
+
 /// What a head, with a short body or a line of a stream behind it, takes.
 const USUAL_BYTES: usize = 1024;
 /// A larger buffer than this is not kept.
@@ -10,12 +12,12 @@ const KEPT_BYTES_MAX: usize = 32 * 1024;
 const KEPT_MAX: usize = 4;
 
 thread_local! {
-    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static KEPT: Spares<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An empty buffer.
 pub(super) fn take() -> Vec<u8> {
-    KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(USUAL_BYTES))
+    spares::take(&KEPT).unwrap_or_else(|| Vec::with_capacity(USUAL_BYTES))
 }
 
 /// Takes back a buffer that nobody needs any more.
@@ -24,14 +26,7 @@ pub(super) fn give_back(mut buffer: Vec<u8>) {
         return;
     }
     buffer.clear();
-    // At the end of a thread there may be no list any more.
-    let _ = KEPT.try_with(|kept| {
-        if let Ok(mut kept) = kept.try_borrow_mut()
-            && kept.len() < KEPT_MAX
-        {
-            kept.push(buffer);
-        }
-    });
+    spares::keep(&KEPT, buffer, KEPT_MAX);
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use http::HeaderMap;
 
+use super::spares::{self, Spares};
+
 /// So many wait on a thread for their next use.
 const KEPT_MAX: usize = 16;
 /// One with room for more fields than this is not kept.
@@ -12,13 +14,12 @@ const FIELDS_MAX: usize = 64;
 const FIELDS_USUAL: usize = 12;
 
 thread_local! {
-    static KEPT: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+    static KEPT: Spares<HeaderMap> = const { RefCell::new(Vec::new()) };
 }
 
 /// An empty map.
 pub(super) fn take() -> HeaderMap {
-    let kept = KEPT.with_borrow_mut(Vec::pop);
-    kept.unwrap_or_else(|| HeaderMap::with_capacity(FIELDS_USUAL))
+    spares::take(&KEPT).unwrap_or_else(|| HeaderMap::with_capacity(FIELDS_USUAL))
 }
 
 /// Takes back a map that nobody needs any more; what is in it goes at once.
@@ -27,14 +28,7 @@ pub(super) fn give_back(mut map: HeaderMap) {
         return;
     }
     map.clear();
-    // At the end of a thread there may be no list any more.
-    let _ = KEPT.try_with(|kept| {
-        if let Ok(mut kept) = kept.try_borrow_mut()
-            && kept.len() < KEPT_MAX
-        {
-            kept.push(map);
-        }
-    });
+    spares::keep(&KEPT, map, KEPT_MAX);
 }
 
 /// The same map, in a form that is not taken back if it has many fields. What a name has more than one of

@@ -32,9 +32,20 @@ impl InterimWay<'_> {
             Self::Nowhere => {}
         }
     }
+
+    /// The status that ends a request which a handler has ended with `status`: no interim one can, so it is sent
+    /// as one and a 200 follows it, as with Go. A 101 ends HTTP.
+    pub fn settle(self, status: StatusCode, headers: &HeaderMap) -> StatusCode {
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return status;
+        }
+        self.send(status, headers);
+        StatusCode::OK
+    }
 }
 
-/// What waits to be sent before one request's answer, beside those of others on the same connection. It all happens on one worker.
+/// What waits to be sent before one request's answer, beside those of others on the same connection. It all
+/// happens on one worker.
 #[derive(Debug, Default)]
 pub struct Interims {
     waiting: Mutex<VecDeque<(StatusCode, HeaderMap)>>,

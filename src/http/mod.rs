@@ -41,6 +41,7 @@ mod sensitive;
 pub mod serve;
 mod server;
 pub mod sniff;
+mod spares;
 mod strict_sni;
 pub mod target;
 mod template;

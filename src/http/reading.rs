@@ -54,8 +54,11 @@ where
 }
 
 /// One behind the other. What comes in many pieces is not copied anew for each.
-pub(super) fn join(bytes: Bytes, more: &[u8]) -> Bytes {
+pub(super) fn join(bytes: Bytes, more: Bytes) -> Bytes {
+    if bytes.is_empty() {
+        return more;
+    }
     let mut joined = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
-    joined.extend_from_slice(more);
+    joined.extend_from_slice(&more);
     joined.freeze()
 }

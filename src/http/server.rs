@@ -169,6 +169,7 @@ impl Server {
         if let Some(metered) = x.metered.take() {
             metered.answered(&mut response);
         }
+        *response.status_mut() = x.interim_way().settle(response.status(), response.headers());
         let content_type = Settled::of(x.version, &mut response).await;
         let mut response = self.log.finish(x, response, &fate);
         content_type.apply(response.headers_mut());

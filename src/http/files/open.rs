@@ -104,14 +104,15 @@ pub fn stat(path: &[u8]) -> io::Result<Info> {
     Ok(info(&found))
 }
 
-/// The same as far as the kernel knows it by itself, which for a path that was asked for a moment ago needs
-/// no disk.
+/// The same on a worker, without opening what is there.
 ///
 /// # Errors
-/// What the kernel says.
+/// What the kernel says, and `EAGAIN` if it would have to wait for that.
 pub(super) fn stat_now(path: &[u8]) -> io::Result<Info> {
-    let found = rustix::fs::statx(CWD, as_path(path), AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?;
-    Ok(info(&found))
+    let flags = OFlags::PATH.union(OFlags::CLOEXEC);
+    let place = rustix::fs::openat2(CWD, as_path(path), flags, Mode::empty(), ResolveFlags::CACHED)?;
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Ok(info(&rustix::fs::statx(&place, c"", flags, StatxFlags::BASIC_STATS)?))
 }
 
 fn info(found: &rustix::fs::Statx) -> Info {

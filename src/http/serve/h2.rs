@@ -99,7 +99,8 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
     let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     // What may stand in each of them may in all together.
-    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+    if let Ok(mut joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        joined.set_sensitive(headers.get_all(COOKIE).iter().any(HeaderValue::is_sensitive));
         headers.insert(COOKIE, joined);
     }
 }

@@ -147,7 +147,7 @@ impl H1 {
                 return Poll::Ready(Err(uploading.unwrap_or(cut)));
             }
             *looked_at = self.rest.len();
-            self.rest = if self.rest.is_empty() { more } else { join(std::mem::take(&mut self.rest), &more) };
+            self.rest = join(std::mem::take(&mut self.rest), more);
         }
     }
 

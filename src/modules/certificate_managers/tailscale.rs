@@ -36,11 +36,13 @@ const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
 const SOCKET_VARIABLE: &str = "TS_SOCKET";
 /// What its interface is called.
 const HOST: &str = "local-tailscaled.sock";
-/// It must say within this time which names it has.
+/// Where it says which names it has. Of its peers, of whom there may be thousands, nothing is wanted.
+const STATUS: &str = "/localapi/v0/status?peers=false";
+/// It must say so within this time.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 /// It may have to get a certificate itself first.
 const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(60);
-/// So many questions are asked at once, of all configurations: strangers cause them. Others wait.
+/// So many questions are asked at once, of all configurations: strangers cause them. Further ones are refused.
 const QUESTIONS_MAX: usize = 32;
 static QUESTIONS: Semaphore = Semaphore::const_new(QUESTIONS_MAX);
 /// Of what it says against it, so much is told.
@@ -92,7 +94,7 @@ impl Tailscale {
 
     /// Whether it has a certificate for a name.
     async fn has(&self, name: &str) -> Result<bool, String> {
-        let status = self.ask("/localapi/v0/status", STATUS_TIMEOUT).await?;
+        let status = self.ask(STATUS, STATUS_TIMEOUT).await?;
         let status: Status = serde_json::from_slice(&status).map_err(|error| error.to_string())?;
         let domains = status.cert_domains.unwrap_or_default();
         Ok(domains.iter().any(|domain| matches_wildcard(name, domain)))
@@ -170,7 +172,7 @@ mod tests {
     async fn it_gives_certificates_for_its_own_names_alone() {
         let pair = pair();
         let stand = stand(move |asked| match asked.target.as_str() {
-            "/localapi/v0/status" => (200, json!({"CertDomains": ["x.tail.ts.net"], "Self": {}}).to_string()),
+            STATUS => (200, json!({"CertDomains": ["x.tail.ts.net"], "Self": {}}).to_string()),
             "/localapi/v0/cert/x.tail.ts.net?type=pair" => (200, pair.clone()),
             other => panic!("{other}"),
         });
@@ -187,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn what_it_says_against_it_is_told() {
         let refusing = stand(|asked| match asked.target.as_str() {
-            "/localapi/v0/status" => (403, "Denied".into()),
+            STATUS => (403, "Denied".into()),
             _ => (500, json!({"Error": "no\nluck"}).to_string()),
         });
         // Without a status it is tried nevertheless.
@@ -197,7 +199,7 @@ mod tests {
         let silly = stand(|_| (200, "{}".into()));
         assert!(got(&silly, "x.tail.ts.net").await.unwrap().is_none(), "it names no names");
         let silly = stand(|asked| match asked.target.as_str() {
-            "/localapi/v0/status" => (200, r#"{"CertDomains":["x.tail.ts.net"]}"#.into()),
+            STATUS => (200, r#"{"CertDomains":["x.tail.ts.net"]}"#.into()),
             _ => (200, "no PEM".into()),
         });
         let error = got(&silly, "x.tail.ts.net").await.unwrap_err();

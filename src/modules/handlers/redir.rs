@@ -139,6 +139,7 @@ mod tests {
         let site = crate::modules::testing::site("redir https://a/?{query} html");
         let (_, page) = site.get("/?a=1&b=2'", &[]);
         assert!(page.contains("replace(\"https://a/?a=1&b=2%27\")"), "{page}");
+        assert!(page.contains("<a href=\"https://a/?a=1&amp;b=2%27\">"), "{page}");
         let site = crate::modules::testing::site("redir {query.to} html");
         for (to, address) in [
             ("JavaScript:alert(1)", "JavaScript%3Aalert(1)"),
@@ -148,6 +149,14 @@ mod tests {
         ] {
             let (_, page) = site.get(&format!("/?to={to}"), &[]);
             assert!(page.contains(&format!("replace(\"{address}\")")), "{page}");
+        }
+        // Nor does an entity make a link a script.
+        for entity in ["%26colon%3B", "%26%2358%3B", "%26Tab%3B"] {
+            let (_, page) = site.get(&format!("/?to=javascript{entity}alert(1)"), &[]);
+            assert!(
+                page.contains("href=\"javascript&amp;") && page.contains("URL='javascript&amp;"),
+                "{page}"
+            );
         }
     }
 

@@ -209,22 +209,26 @@ fn content_type(body: &[u8]) -> HeaderValue {
     HeaderValue::from_static(if is_json { "application/json" } else { "text/plain; charset=utf-8" })
 }
 
-/// A page whose bytes from placeholders are part of an address, in scripts and attributes alike. So what could
-/// end either is written as an address writes it; an entity would mean itself in a script.
+/// A page whose bytes from placeholders are part of an address, first in a script, then in HTML. What could end
+/// either is written as an address writes it. An ampersand is itself in a script; in HTML it would begin an
+/// entity, which could be any character.
 fn escaped_page(marked: &[(u8, bool)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(marked.len());
+    let mut is_script = true;
     for run in marked.chunk_by(|(_, left), (_, right)| left == right) {
         let text = run.iter().map(|(byte, _)| *byte);
+        let start = out.len();
         if run[0].1 {
             out.extend(text);
+            is_script &= memchr::memmem::find(&out[start..], b"</script>").is_none();
             continue;
         }
-        let start = out.len();
         for byte in text {
             match byte {
                 b'"' | b'\'' | b'<' | b'>' | b'\\' | b'`' | 0..=b' ' | 0x7f => {
                     out.extend_from_slice(format!("%{byte:02X}").as_bytes());
                 }
+                b'&' if !is_script => out.extend_from_slice(b"&amp;"),
                 _ => out.push(byte),
             }
         }
@@ -266,12 +270,7 @@ impl Respond {
             x.interim_way().send(status, &x.response_headers);
             return Ok(Outcome::Next);
         }
-        // Any other interim status is followed by the answer itself.
-        let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
-        if is_interim {
-            x.interim_way().send(status, &x.response_headers);
-        }
-        let status = if is_interim { StatusCode::OK } else { status };
+        let status = x.interim_way().settle(status, &x.response_headers);
         let mut response = Response::new(body.map_or(Body::Empty, |(body, _)| Body::Full(body)));
         *response.status_mut() = status;
         *response.headers_mut() = std::mem::take(&mut x.response_headers);

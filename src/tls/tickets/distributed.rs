@@ -82,13 +82,21 @@ impl Source {
             None => None,
         };
         match stored {
-            Some(keys) if self.schedule.interval.is_none() || now < keys.next_rotation => Ok(keys),
+            Some(keys) if !self.is_due(&keys, now) => Ok(keys),
             old => {
                 let next = self.rotated(old, now)?;
                 Storage::store(&*self.storage, FILE, &next.encode())?;
                 Ok(next)
             }
         }
+    }
+
+    /// Whether it is time for the next key. One that is to come much later than any would was put off by a machine
+    /// whose clock is wrong.
+    fn is_due(&self, keys: &SharedKeys, now: SystemTime) -> bool {
+        self.schedule.interval.is_some_and(|interval| {
+            now >= keys.next_rotation || keys.next_rotation > now + interval.saturating_mul(2)
+        })
     }
 
     /// The same keys with a new one in front.
@@ -192,6 +200,19 @@ mod tests {
         // No more are kept than shall be.
         let third = other.look(begin + 2 * HOUR).unwrap();
         assert!(third.secrets.len() == 2 && third.secrets[1] == second.secrets[0]);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_does_not_stop_the_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = FileStorage::shared(folder.path());
+        let source = source(&storage, 4);
+        let now = UNIX_EPOCH + 1000 * HOUR;
+        let early = source.look(now + 5000 * HOUR).unwrap();
+        let next = source.look(now).unwrap();
+        assert!(next.next_rotation == now + HOUR && next.secrets[1] == early.secrets[0]);
+        // Clocks that differ a little take nothing from each other.
+        assert!(source.look(now - HOUR / 2).unwrap().secrets == next.secrets);
     }
 
     #[test]

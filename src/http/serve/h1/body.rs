@@ -34,7 +34,7 @@ pub(super) enum RequestBodyError {
 
 /// What a body needs of its connection, whatever that comes over.
 trait Source: Send + Sync {
-    /// The next frame, and whether it is the last thing that comes.
+    /// The next piece; behind the last one there is none.
     fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Result<Piece, RequestBodyError>>;
 
     /// The whole body, if all of these bytes have been read from the socket already.

@@ -138,8 +138,7 @@ impl<T: Transport> Link<T> {
             let Some(io) = &mut self.io else { return Poll::Ready(Ok(None)) };
             match read_little(io, cx) {
                 Poll::Ready(Ok(more)) if !more.is_empty() => {
-                    let held = std::mem::take(&mut self.held);
-                    self.held = if held.is_empty() { more } else { join(held, &more) };
+                    self.held = join(std::mem::take(&mut self.held), more);
                 }
                 Poll::Ready(_) => return Poll::Ready(Ok(None)),
                 Poll::Pending => {
@@ -208,21 +207,16 @@ impl<T: Transport> Link<T> {
         Ok(Some(request))
     }
 
-    /// Passes over the one line end that may stand before a request (RFC 9112 section 2.2); false if it has
-    /// only half come.
+    /// Passes over the one line end that may stand before a request (RFC 9112 section 2.2); false if it may
+    /// only half have come.
     fn skip_line_end(&mut self) -> bool {
-        if self.line == 0 && b"\r\n".starts_with(&self.held) {
-            let is_whole = self.held.len() == 2;
-            self.was_post = !is_whole;
-            if is_whole {
-                self.held.clear();
-            }
-            return is_whole;
-        }
-        if self.line == 0 && self.held.starts_with(b"\r\n") {
-            let _ = self.held.split_to(2);
+        if self.held.len() < 2 && b"\r\n".starts_with(&self.held) {
+            return false;
         }
         self.was_post = false;
+        if self.held.starts_with(b"\r\n") {
+            let _ = self.held.split_to(2);
+        }
         true
     }
 

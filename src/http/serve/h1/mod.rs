@@ -83,12 +83,12 @@ where
     match requests(link, conn, slot).await {
         End::Closing => close::close(link, must_shut).await,
         End::Broken => drop(lock(link).take_io()),
-        End::Switched(receiver) => {
+        End::Switched(tunnel) => {
             let mut link = lock(link);
             let early = std::mem::take(&mut link.held);
             if let Some(io) = link.take_io() {
                 // Without a receiver any more there is nothing to go on with.
-                let _ = receiver.send(ClientIo::new(Rewind::new(io, early)));
+                let _ = tunnel.send(ClientIo::new(Rewind::new(io, early)));
             }
         }
     }
@@ -108,7 +108,7 @@ where
         match exchange(link, conn, slot, request).await {
             Ok(Behind::Next) => {}
             Ok(Behind::End) => return End::Closing,
-            Ok(Behind::Tunnel(sender)) => return End::Switched(sender),
+            Ok(Behind::Tunnel(tunnel)) => return End::Switched(tunnel),
             Err(error) => {
                 tracing::trace!(%error, "connection ended");
                 return End::Broken;
@@ -152,7 +152,7 @@ where
     let keeps_alive = request.keeps_alive;
     let (request, upgrade) = assemble(link, request);
     let asked = Asked::new(request.method(), request.version());
-    let Responded { mut parts, body } = {
+    let Responded { parts, body } = {
         let bound = slot.bound();
         conn.wire.limit_answer(bound.limits.write_timeout);
         let mut responding = pin!(conn::respond(request, conn.clone(), &bound, None));
@@ -166,11 +166,6 @@ where
         .await?
     };
     let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    if parts.status.is_informational() && !switches {
-        // It is none that could end a request, so a 200 follows it, as with Go.
-        conn.send_interim(parts.status, &parts.headers);
-        parts.status = StatusCode::OK;
-    }
     let is_left = poll_fn(|cx| Poll::Ready(lock(link).is_left(cx))).await;
     let (interim, expects) = {
         let mut link = lock(link);

@@ -21,6 +21,7 @@ const COPY_BYTES_MAX: usize = 4 * 1024;
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
 /// An answer that is sent without ever waiting lets others have their turn after so many calls.
 const WRITES_IN_A_ROW: u32 = 16;
+
 /// Why an answer did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AnswerError {

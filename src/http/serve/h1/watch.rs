@@ -40,8 +40,7 @@ impl<T: Transport> Link<T> {
             let Some(io) = &mut self.io else { return Poll::Ready(no_socket()) };
             match read_little(io, cx) {
                 Poll::Ready(Ok(more)) if !more.is_empty() => {
-                    let held = std::mem::take(&mut self.held);
-                    self.held = if held.is_empty() { more } else { join(held, &more) };
+                    self.held = join(std::mem::take(&mut self.held), more);
                 }
                 Poll::Ready(read) => {
                     return Poll::Ready(

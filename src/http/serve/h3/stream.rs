@@ -344,7 +344,12 @@ async fn send_head(
     headers: &HeaderMap,
 ) -> Result<(), Unanswered> {
     let section = message::answer_section(status, headers, shared.said.section_bytes_max());
-    let section = section.ok_or(Unanswered::TooLargeForClient)?;
+    let section = match section {
+        Some(section) => section,
+        // An interim answer may be left out (RFC 9110 section 15.2).
+        None if status.is_informational() => return Ok(()),
+        None => return Err(Unanswered::TooLargeForClient),
+    };
     out.frame(HEADERS, section).await?;
     out.has_begun |= !status.is_informational();
     Ok(())

@@ -205,8 +205,7 @@ impl Responder {
             let Some(more) = ready!(self.poll_answer(cx))? else {
                 return Poll::Ready(Err(UpstreamErrorKind::BadAnswer("header section cut short")));
             };
-            self.answer =
-                if self.answer.is_empty() { more } else { join(std::mem::take(&mut self.answer), &more) };
+            self.answer = join(std::mem::take(&mut self.answer), more);
         }
     }
 

@@ -2,9 +2,9 @@
 //! folder of keys is a sorted set under its own path, of the names in it, those of folders with a slash
 //! behind them; so all keys can be listed without looking at those of others.
 //!
-//! One server does what belongs together at once. Those of a cluster can't, so there each step is such that, whoever comes
-//! in between, what is stored is listed in the end: what is stored is listed from below, and what is removed from a list is
-//! put back if it is there nevertheless.
+//! One server does what belongs together at once. Those of a cluster can't, so there each step is such that,
+//! whoever comes in between, what is stored is listed in the end: what is stored is listed from below, and what
+//! is removed from a list is put back, with all above it, if it is there nevertheless.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -175,14 +175,18 @@ impl RedisStorage {
     fn remove_in_steps(&self, path: &str, folders: &[(&str, String)]) -> Result<(), RedisError> {
         self.servers.run(path, &[b"DEL", path.as_bytes()])?;
         let mut below = path;
-        for (folder, name) in folders {
+        for (at, (folder, name)) in folders.iter().enumerate() {
             if self.exists(below)? {
                 break;
             }
             self.servers.run(folder, &[b"ZREM", folder.as_bytes(), name.as_bytes()])?;
             if self.exists(below)? {
-                // Somebody has stored something there in between, and may have listed it before it was removed.
-                self.list(folder, name, &Timestamp::now().as_second().to_string())?;
+                // Somebody has stored something there in between, and may have listed it before it was removed; who
+                // removes elsewhere may have taken this folder for empty meanwhile.
+                let time = Timestamp::now().as_second().to_string();
+                for (folder, name) in &folders[at..] {
+                    self.list(folder, name, &time)?;
+                }
                 break;
             }
             below = folder;

@@ -1,12 +1,12 @@
 //! A cluster, whose servers share all keys among themselves by their slots
 //! (<https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::connection::{Connections, Login, RedisError};
-use super::{Address, Reply, is_code, may_try_again, passes};
+use super::{Address, Reply, is_code, is_too_late, may_try_again, passes};
 use crate::config::split_host_port;
 
 /// So many slots there are.
@@ -46,8 +46,8 @@ impl Cluster {
 
     /// Asks all that have slots whether they are there.
     pub(super) fn ping(&self) -> Result<(), RedisError> {
-        self.learn()?;
-        let all: Vec<_> = self.lock().ranges.iter().map(|(_, _, address)| address.clone()).collect();
+        self.learn(Instant::now())?;
+        let all: BTreeSet<_> = self.lock().ranges.iter().map(|(_, _, address)| address.clone()).collect();
         for address in all {
             self.at(&address).run(&[b"PING"])?;
         }
@@ -58,13 +58,13 @@ impl Cluster {
         let begin = Instant::now();
         let slot = slot(key.as_bytes());
         loop {
-            match self.server_of(slot).and_then(|server| self.run_at(server, command)) {
-                Err(error) if passes(&error) => {
+            match self.server_of(slot, begin).and_then(|server| self.run_at(server, slot, begin, command)) {
+                Err(error) if passes(&error) || matches!(error, RedisError::Nobody(_)) => {
                     if !may_try_again(begin, &self.login) {
                         return Err(error);
                     }
                     // Another may have its slots now. If nobody says so, those that are known are tried.
-                    _ = self.learn();
+                    _ = self.learn(begin);
                 }
                 done => return done,
             }
@@ -72,7 +72,13 @@ impl Cluster {
     }
 
     /// Runs a command at a server, or where that leads to.
-    fn run_at(&self, mut server: Arc<Connections>, command: &[&[u8]]) -> Result<Reply, RedisError> {
+    fn run_at(
+        &self,
+        mut server: Arc<Connections>,
+        slot: u16,
+        begin: Instant,
+        command: &[&[u8]],
+    ) -> Result<Reply, RedisError> {
         let mut led = 0;
         loop {
             let done = server.run(command);
@@ -81,8 +87,12 @@ impl Cluster {
                 Some(Redirect::Ask(address)) => return self.at(&address).run_asking(command),
                 Some(Redirect::Moved(address)) if led < REDIRECTS_MAX => {
                     led += 1;
-                    // What it has told is true for this slot at least.
-                    _ = self.learn();
+                    _ = self.learn(begin);
+                    // What it has told is true for this slot at least, whoever else does not know of it yet.
+                    let mut state = self.lock();
+                    state.ranges.retain(|(first, last, _)| (*first, *last) != (slot, slot));
+                    state.ranges.insert(0, (slot, slot, address.clone()));
+                    drop(state);
                     server = self.at(&address);
                 }
                 _ => return done,
@@ -91,7 +101,7 @@ impl Cluster {
     }
 
     /// Who has a slot.
-    fn server_of(&self, slot: u16) -> Result<Arc<Connections>, RedisError> {
+    fn server_of(&self, slot: u16, begin: Instant) -> Result<Arc<Connections>, RedisError> {
         let of = |state: &State| {
             let range = state.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
             range.map(|(_, _, address)| address.clone())
@@ -100,7 +110,7 @@ impl Cluster {
         let address = match known {
             Some(address) => address,
             None => {
-                self.learn()?;
+                self.learn(begin)?;
                 let nobody = || RedisError::Nobody(format!("no server of the cluster has the slot {slot}"));
                 of(&self.lock()).ok_or_else(nobody)?
             }
@@ -114,19 +124,23 @@ impl Cluster {
         self.lock().connections.entry(address.clone()).or_insert_with(new).clone()
     }
 
-    /// Asks one server after the other who has which slots, until one says so.
-    fn learn(&self) -> Result<(), RedisError> {
-        let mut asked: Vec<Address> =
+    /// Asks one server after the other who has which slots, until one says so, or it is too late for what was
+    /// begun at `begin`. One that knows of nobody has left the cluster.
+    fn learn(&self, begin: Instant) -> Result<(), RedisError> {
+        let mut asked: BTreeSet<Address> =
             self.lock().ranges.iter().map(|(_, _, address)| address.clone()).collect();
         asked.extend(self.seeds.iter().cloned());
-        asked.dedup();
-        let mut failure = RedisError::Nobody("no server of the cluster is known".into());
+        let mut failure = RedisError::Nobody("no server of the cluster says who has which slots".into());
         for address in &asked {
+            if is_too_late(begin, &self.login) {
+                break;
+            }
             let server = self.at(address);
             let ranges = server
                 .run(&[b"CLUSTER", b"SLOTS"])
                 .and_then(|reply| ranges(&reply, server.host()).ok_or_else(|| server.wrong_kind()));
             match ranges {
+                Ok(ranges) if ranges.is_empty() => {}
                 Ok(ranges) => {
                     let mut state = self.lock();
                     state.ranges = ranges;
@@ -195,7 +209,81 @@ fn crc16(bytes: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Secret;
+    use crate::modules::storage::redis::resp;
+
+    /// A server that answers commands by their first word.
+    fn server(answer: impl Fn(&str, &Address) -> String + Clone + Send + 'static) -> Address {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = ("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+        let own = address.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (answer, own) = (answer.clone(), own.clone());
+                std::thread::spawn(move || {
+                    let mut stream = BufReader::new(stream);
+                    while let Ok(Reply::List(words)) = resp::receive(&mut stream) {
+                        let said = answer(words[0].text().unwrap_or_default(), &own);
+                        let _ = stream.get_mut().write_all(said.as_bytes());
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn cluster(seeds: Vec<Address>) -> Cluster {
+        let login = Login {
+            username: String::new(),
+            password: Secret::default(),
+            database: 0,
+            timeout: Duration::from_secs(1),
+            tls: None,
+        };
+        Cluster::new(seeds, Arc::new(login))
+    }
+
+    /// All slots are one server's.
+    fn all_at((host, port): &Address) -> String {
+        format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n${}\r\n{host}\r\n:{port}\r\n", host.len())
+    }
+
+    #[test]
+    fn a_server_that_has_left_is_passed_over() {
+        let left = server(|word, _| if word == "CLUSTER" { "*0\r\n" } else { "-ERR no\r\n" }.into());
+        let other = server(|word, own| if word == "CLUSTER" { all_at(own) } else { ":7\r\n".into() });
+        for seeds in [[left.clone(), other.clone()], [other, left.clone()]] {
+            assert_eq!(cluster(seeds.into()).run("a", &[b"GET", b"a"]).unwrap(), Reply::Number(7));
+        }
+        let begin = Instant::now();
+        assert!(matches!(cluster(vec![left]).run("a", &[b"GET", b"a"]), Err(RedisError::Nobody(_))));
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn where_a_slot_has_moved_is_believed_before_a_map_that_is_behind() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let other = server(|_, _| ":7\r\n".into());
+        let moved = format!("-MOVED {} {}:{}\r\n", slot(b"a"), other.0, other.1);
+        let behind = server(move |word, own| {
+            if word == "CLUSTER" {
+                return all_at(own);
+            }
+            ASKED.fetch_add(1, Relaxed);
+            moved.clone()
+        });
+        let cluster = cluster(vec![behind]);
+        for _ in 0..3 {
+            assert_eq!(cluster.run("a", &[b"GET", b"a"]).unwrap(), Reply::Number(7));
+        }
+        assert_eq!(ASKED.load(Relaxed), 1);
+    }
 
     #[test]
     fn keys_have_redis_slots() {

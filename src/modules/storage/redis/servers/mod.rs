@@ -1,11 +1,10 @@
-//! Where commands go: to one server, to those of a cluster by their keys, or to the master that sentinels name. All of it
-//! blocks.
+//! Where commands go: to one server, to those of a cluster by their keys, or to the master that sentinels
+//! name. All of it blocks.
 
 mod cluster;
 mod connection;
 mod failover;
 
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,7 +80,10 @@ impl Servers {
 fn passes(error: &RedisError) -> bool {
     match error {
         RedisError::Io(..) => true,
-        RedisError::Said(_, said) => PASSING.iter().any(|code| is_code(said, code)),
+        // Servers before Redis 7 tell within a script's error that they are replicas.
+        RedisError::Said(_, said) => {
+            PASSING.iter().any(|code| is_code(said, code)) || said.contains("-READONLY ")
+        }
         RedisError::Kind(_) | RedisError::Nobody(_) => false,
     }
 }
@@ -91,8 +93,13 @@ fn is_code(said: &str, code: &str) -> bool {
     said.split(' ').next() == Some(code)
 }
 
-/// Waits before something is tried again; not if it is too late for that.
-fn may_try_again(begin: Instant, login: &Arc<Login>) -> bool {
+/// Whether what was begun then has taken too long.
+fn is_too_late(begin: Instant, login: &Login) -> bool {
+    begin.elapsed() >= login.timeout * DEADLINES
+}
+
+/// Waits before something is tried again; not if it would be too late then.
+fn may_try_again(begin: Instant, login: &Login) -> bool {
     let may = begin.elapsed() + RETRY_INTERVAL < login.timeout * DEADLINES;
     if may {
         thread::sleep(RETRY_INTERVAL);
